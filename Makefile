@@ -1,0 +1,57 @@
+# Everything that a contributor runs. Needs GNU make and a Python >= 3.10 on the PATH; the rest is set up by the targets.
+
+# Words for pytest and for the demo: `make test PYTEST_ARGS="-k fork -x"`, `make demo DEMO_ARGS="--report report.html"`.
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+BIN := .venv/bin
+
+.PHONY: help venv servers test portable lint format demo compat clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make venv      the virtual environment .venv, made anew when pyproject.toml changes'
+	@echo 'make servers   MariaDB and Redis for the tests (Debian packages; their services stay off)'
+	@echo 'make test      all tests, with private servers'
+	@echo 'make portable  the tests that need no server and no fork'
+	@echo 'make lint      ruff, mypy, pyright, import-linter'
+	@echo 'make format    let ruff mend what it can'
+	@echo 'make demo      Celery, RQ and multiprocessing at work, with the proof'
+	@echo "make compat    RQ's own worker tests with taskconn's workers (long)"
+	@echo 'make clean     remove all that these targets made'
+
+venv: .venv/.stamp
+
+.venv/.stamp: pyproject.toml .ci/venv
+	@.ci/venv
+
+servers:
+	@.ci/servers
+
+test: venv servers
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+portable: venv
+	$(BIN)/python -m pytest -m portable $(PYTEST_ARGS)
+
+lint: venv
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: venv
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+demo: venv
+	$(BIN)/python -m examples.demo $(DEMO_ARGS)
+
+compat: venv servers
+	$(BIN)/python tests/compat/rq_suite.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
