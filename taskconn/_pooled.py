@@ -1,0 +1,86 @@
+"""One connection in a pool, with what the pool remembers of it; the pool itself is `_pool.py`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Generic, TypeVar
+
+from ._process import Owner, Socket
+from .driver import Driver, Session
+
+C = TypeVar("C")
+
+#: A connection used less than so many seconds ago is taken for alive, without a look at its socket.
+FRESH_S = 0.5
+
+
+class Pooled(Generic[C]):
+    """
+    Hold one connection of a pool. Its counters are written by the one lease that holds it, so they need no lock.
+
+    Attributes:
+        connection: What the driver opened.
+        session: What the driver knows of it without a round trip.
+        owner: Process that opened it.
+        sockets: Its sockets, as recorded at open and before the last fork.
+        expires_at: Monotonic time, in seconds, after which it is replaced.
+        used_at: Monotonic time of the last give-back.
+        fresh_until: Until then it is handed out without any check.
+        holder: Who holds it: a function's name or a (code object, line) pair; None while it is idle.
+        taken_at: Monotonic time since when.
+        held_by: The runner whose proxy keeps it; None if no proxy does.
+        is_gone: It was closed or dropped.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "commits",
+        "connection",
+        "expires_at",
+        "fresh_until",
+        "held_by",
+        "holder",
+        "identity",
+        "is_gone",
+        "leases",
+        "owner",
+        "rollbacks",
+        "session",
+        "sockets",
+        "taken_at",
+        "used_at",
+    )
+
+    def __init__(self, connection: C, session: Session, owner: Owner, now: float, expires_at: float) -> None:
+        self.connection = connection
+        self.session = session
+        self.owner = owner
+        self.sockets: list[Socket] = []
+        self.identity: str | None = None
+        self.expires_at = expires_at
+        self.used_at = now
+        self.fresh_until = min(now + FRESH_S, expires_at)
+        self.holder: object = None
+        self.held_by: object = None
+        self.taken_at = now
+        self.is_gone = False
+        self.leases = 0
+        self.commits = 0
+        self.rollbacks = 0
+
+    def __repr__(self) -> str:
+        state = "gone" if self.is_gone else "idle" if self.holder is None else "leased"
+        return f"<Pooled {self.session.alias!r} of process {self.owner.pid}, {state}>"
+
+    def record_sockets(self, driver: Driver[C]) -> None:
+        """Record the connection's sockets; what was known stays if the driver can't tell now (a query in another thread)."""
+        with contextlib.suppress(Exception):
+            self.sockets = [socket for fd in driver.sockets(self.connection) if (socket := Socket.of(fd)) is not None]
+
+    def describe_holder(self, now: float) -> str:
+        """Say who holds the connection and for how long: ``shop.tasks.pay for 3.2 s``."""
+        holder = self.holder
+        if isinstance(holder, tuple):
+            code, line = holder
+            holder = f"{code.co_name} ({code.co_filename}:{line})"
+        return f"{holder or 'nobody'} for {now - self.taken_at:.1f} s"

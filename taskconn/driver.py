@@ -1,0 +1,224 @@
+"""`Driver`: all that a driver's author has to read. One driver knows one client library, and nothing of pools or tasks."""
+
+from __future__ import annotations
+
+import enum
+import select
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from .options import Options
+
+__all__ = ["Driver", "Peek", "Session", "Target"]
+
+C = TypeVar("C")
+
+#: What poll(2) says of a peer that has gone. POLLRDHUP is Linux only.
+_GONE = getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0) | getattr(select, "POLLRDHUP", 0)
+_GONE |= getattr(select, "POLLNVAL", 0)
+_READABLE = getattr(select, "POLLIN", 0) | getattr(select, "POLLPRI", 0) | getattr(select, "POLLRDHUP", 0)
+
+
+@dataclass(frozen=True, repr=False)
+class Target:
+    """
+    Say where to connect, for one open: callables for URL and password have been asked.
+
+    Attributes:
+        alias: Name of the connection, for messages.
+        scheme: Scheme of the URL, such as ``mysql+pymysql``.
+        host, port, user, password, database: Parts of the URL, unquoted; None where it has none.
+        query: The URL's query parameters that are not options of taskconn: the driver's connect arguments by
+            their own names, as strings.
+        connect_args: The driver's connect arguments as objects.
+        options: Options of the alias.
+    """
+
+    alias: str
+    scheme: str
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    password: str | None = None
+    database: str | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    connect_args: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
+
+    @property
+    def address(self) -> str:
+        """Where to, without user and password: ``db.example:3306``, or a path."""
+        if self.host is None:
+            return self.query.get("unix_socket") or self.database or self.scheme
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"<Target {self.alias!r} {self.scheme} {self.address}>"
+
+
+class Session:
+    """
+    Tell, without a round trip, what was done with one connection. The driver writes it, lease and pool read it.
+
+    Attributes:
+        sent: Statements sent since the lease began; the pool sets it to 0. A driver that can't count leaves
+            `Driver.counts_statements` False.
+        pending: A reply, or a part of one, has not been read: the connection may answer the next question with it.
+        interrupt: Name of the exception that struck in the middle of a statement; "" if none did.
+        closed_by_hand: The task called ``close()``.
+        refusal: Raises if the task may not call the settling method that it is given the name of; None if it may.
+        owner_pid: Process that opened the connection.
+    """
+
+    __slots__ = ("alias", "closed_by_hand", "interrupt", "owner_pid", "pending", "refusal", "sent")
+
+    def __init__(self, alias: str = "", owner_pid: int = 0) -> None:
+        self.alias = alias
+        self.owner_pid = owner_pid
+        self.sent = 0
+        self.pending = False
+        self.interrupt = ""
+        self.closed_by_hand = False
+        self.refusal: Callable[[str], None] | None = None
+
+
+class Peek(enum.Enum):
+    """What a look at an idle connection's socket shows, without a round trip."""
+
+    QUIET = "nothing to read: alive as far as this host knows"
+    DEAD = "the peer has gone"
+    READABLE = "unread bytes: a stale reply"
+
+
+class Driver(ABC, Generic[C]):
+    """
+    Open, check, settle, close and discard the connections of one client library.
+
+    An instance serves one alias in this process and its children; it may keep what is dear to make (a TLS context),
+    never a connection. Methods get a connection that this process opened, except `discard`. All times are in seconds.
+
+    A subclass whose connection class is its own keeps a `Session` up to date: it counts statements, marks a reply
+    as pending from before the first byte is sent until the reply has been read whole, and closes the socket
+    without protocol when anything but the library's own error interrupts it.
+    """
+
+    #: Package on PyPI, for messages.
+    package: ClassVar[str]
+    #: Does the client have transactions that a lease commits or rolls back?
+    transactional: ClassVar[bool] = True
+    #: Is `Session.sent` kept? If not, every lease is settled with a round trip.
+    counts_statements: ClassVar[bool] = True
+    #: Must idle connections be closed before a fork, because a child can't be kept from harming them (SQLite)?
+    closes_before_fork: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def errors(self) -> tuple[type[BaseException], ...]:
+        """The library's own exceptions; all others that pass through a call are interrupts."""
+
+    def validate(self, target: Target) -> None:
+        """
+        Refuse connect arguments that the library does not have, or values it can't read. Opens nothing.
+
+        Raises:
+            UnknownOptionError: An argument's name is unknown.
+            InvalidSettingsError: A value is wrong.
+            DriverNotInstalledError: The library is too old.
+        """
+
+    @abstractmethod
+    def open(self, target: Target, timeout_s: float) -> C:
+        """
+        Open a connection and log in, within *timeout_s*.
+
+        Raises:
+            errors: What the library raises.
+        """
+
+    @abstractmethod
+    def session(self, connection: C) -> Session:
+        """Give the connection's `Session`, the same object each time."""
+
+    @abstractmethod
+    def sockets(self, connection: C) -> Iterable[int]:
+        """List the descriptors that a forked child may not keep. Must neither block nor speak."""
+
+    def identity(self, connection: C) -> str | None:
+        """Give the server's own id of the session, as told at login; None if there is none without a round trip."""
+        return None
+
+    def is_open(self, connection: C) -> bool:
+        """Tell what the client knows by itself: False if the library has closed the connection. No round trip."""
+        return True
+
+    def peek(self, connection: C) -> Peek:
+        """Look at the sockets of an idle connection, without a round trip and without waiting (about 1 µs)."""
+        return peek(self.sockets(connection))
+
+    @abstractmethod
+    def is_alive(self, connection: C, timeout_s: float) -> bool:
+        """Ask the server for a round trip, within *timeout_s*; False if it does not answer. Raises nothing of the library's."""
+
+    def has_pending_reply(self, connection: C) -> bool:
+        """Tell, without a round trip, whether a reply is pending or half read, so that the connection is tainted."""
+        return self.session(connection).pending
+
+    def is_settled(self, connection: C) -> bool:
+        """Tell, without a round trip, that no transaction is open for certain; False where that is not known."""
+        return False
+
+    def commit(self, connection: C, timeout_s: float) -> None:
+        """
+        Commit, within *timeout_s*.
+
+        Raises:
+            errors: What the library raises. `Session.pending` is True afterwards if the command was sent and never
+                answered, so that the outcome is unknown; False if it was not sent, or refused by the server.
+        """
+
+    def rollback(self, connection: C, timeout_s: float) -> None:
+        """Roll back, within *timeout_s*. Raises as `commit` does."""
+
+    def restore(self, connection: C) -> None:
+        """Put back what a task may have changed in the client (autocommit), after it was settled. No round trip if nothing was."""
+
+    def reset(self, connection: C, timeout_s: float) -> None:
+        """Clear the session's state at the server (variables, temporary tables, locks), after it was settled."""
+        raise NotImplementedError(f"{type(self).__name__} can't reset a session")
+
+    @abstractmethod
+    def close(self, connection: C, timeout_s: float) -> None:
+        """Say goodbye on the wire and close, within *timeout_s*. Raises nothing of the library's."""
+
+    @abstractmethod
+    def invalidate(self, connection: C) -> None:
+        """Drop a connection that may be broken: shut its socket, no protocol, no waiting. Raises nothing of the library's."""
+
+    def discard(self, connection: C) -> None:
+        """
+        Make an inherited connection harmless in the child, beyond the dead sockets that are in place already.
+
+        Runs in the fork hook: it must not log, lock, speak, or call what may block. Most drivers do nothing.
+        """
+
+    def resource(self, target: Target) -> str | None:
+        """Name what connections of several aliases share in a process (the path of a SQLite file); None if nothing."""
+        return None
+
+
+def peek(descriptors: Iterable[int]) -> Peek:
+    """Look at sockets without waiting: the worst of what they show. `Driver.peek` is this, unless a client needs more."""
+    found = Peek.QUIET
+    if not hasattr(select, "poll"):  # Windows
+        listed = list(descriptors)
+        return Peek.READABLE if listed and select.select(listed, [], [], 0)[0] else Peek.QUIET
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, _READABLE)
+    for _, events in poller.poll(0):
+        if events & _GONE:
+            return Peek.DEAD
+        found = Peek.READABLE
+    return found

@@ -1,0 +1,63 @@
+"""The options of an alias: their names, defaults and units; config.py reads them, the pool and the drivers obey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["Options"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    Say how connections of one alias are kept. All times are in seconds; None is "no limit".
+
+    Attributes:
+        max_age: Replace a connection that is older, when it is next taken.
+        jitter: Part of `max_age` by which it is shortened at random, from 0 to 1, so that a fleet does not expire at once.
+        max_idle: Replace a connection that was unused for longer.
+        health_check_interval: Unused for longer, a connection is asked for a round trip before it is given to a task.
+        connect_timeout: Longest wait for one try to connect, and for a health check.
+        acquire_timeout: Longest wait for a connection where `max_size` are in use.
+        settle_timeout: Longest wait for COMMIT or ROLLBACK.
+        close_timeout: Longest wait for a polite goodbye.
+        max_size: Most connections per process; None is the concurrency under threads, gevent and eventlet.
+        warm: Open one connection when the worker process starts.
+        transaction: ``"task"``: the lease commits or rolls back; ``"none"``: the task settles by itself.
+        reset: Clear the session's state between tasks: True, or a callable that gets the connection.
+        cancel: End an interrupted statement at the server.
+        deadline: Give the server the task's remaining time.
+        label: Name application, alias, host and pid where the server shows them.
+        connect_retry: Further tries to connect after the first one failed.
+        reconnect_spread: After a loss, spread the first reconnect over so many seconds.
+        max_connect_rate: Most connects per second and process.
+        leak_threshold: Report a lease that is held for longer.
+        inject: What SQLAlchemy hands to the task: ``"session"``, ``"connection"`` or ``"engine"``.
+        connect, check, close: Callables for clients without a driver.
+    """
+
+    max_age: float | None = 1800.0
+    jitter: float = 0.1
+    max_idle: float | None = None
+    health_check_interval: float = 30.0
+    connect_timeout: float = 5.0
+    acquire_timeout: float = 30.0
+    settle_timeout: float = 30.0
+    close_timeout: float = 1.0
+    max_size: int | None = None
+    warm: bool = False
+    transaction: Literal["task", "none"] = "task"
+    reset: bool | Callable[[Any], object] = False
+    cancel: bool = True
+    deadline: bool = False
+    label: bool = True
+    connect_retry: int = 0
+    reconnect_spread: float = 5.0
+    max_connect_rate: float | None = None
+    leak_threshold: float | None = None
+    inject: str | None = None
+    connect: Callable[..., Any] | str | None = None
+    check: Callable[[Any], object] | str | None = None
+    close: Callable[[Any], object] | str | None = None

@@ -1,0 +1,51 @@
+"""The counters of one alias in one process."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Counters:
+    """
+    Count what happened to the connections of one alias in this process, since it started.
+
+    Each counter is written under the pool's lock, or by the one thread that holds the connection. `leases` is
+    added up from the connections by the pool, for a lock there would cost more than the lease.
+    """
+
+    NAMES: ClassVar[tuple[str, ...]] = (
+        "opens",
+        "failed_opens",
+        "closes",
+        "invalidations",
+        "discards",
+        "leases",
+        "commits",
+        "rollbacks",
+        "taints",
+        "recycles",
+        "waits",
+        "health_checks",
+    )
+    __slots__ = NAMES
+
+    opens: int
+    failed_opens: int
+    closes: int
+    invalidations: int
+    discards: int
+    leases: int
+    commits: int
+    rollbacks: int
+    taints: int
+    recycles: int
+    waits: int
+    health_checks: int
+
+    def __init__(self) -> None:
+        for name in self.NAMES:
+            setattr(self, name, 0)
+
+    def as_dict(self) -> dict[str, int]:
+        """Give the counters by name."""
+        return {name: getattr(self, name) for name in self.NAMES}
