@@ -1,0 +1,20 @@
+"""
+Private servers for the demo and the tests: own folder, own port, own socket; stopped by id, nothing left.
+
+Each kind of server has its file; what they share is in ``_process.py``. No pytest is needed.
+"""
+
+from ._process import PrivateServer, ServerMissingError, die_with_parent
+from .mariadb import MariaDB, MySQLServer, Session
+from .redis import Redis, RedisServer
+
+__all__ = [
+    "MariaDB",
+    "MySQLServer",
+    "PrivateServer",
+    "Redis",
+    "RedisServer",
+    "ServerMissingError",
+    "Session",
+    "die_with_parent",
+]
