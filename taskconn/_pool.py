@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from . import _process
+from ._holds import Hold, PerRunner
 from ._pooled import FRESH_S, Pooled
 from ._process import Owner, Socket, WeakMembers
 from ._turnstile import Turnstile
@@ -53,7 +54,11 @@ class Pool(Generic[C]):
         self.options = options
         self.counters = Counters()
         self.is_retired = False
-        self._target = target
+        self.target = target
+        #: What proxies keep, by runner; None until the first proxy of the alias is used.
+        self.holds: PerRunner[Hold] | None = None
+        #: The lease that every lease joins, nested tasks included, while a test's sandbox is open.
+        self.sandbox: Any = None
         self._unsettled_sent = 0 if driver.counts_statements else 1
         self._renew(_process.owner())
         self._inherited: list[Pooled[C]] = []
@@ -94,21 +99,41 @@ class Pool(Generic[C]):
         except IndexError:
             pooled = self._wait_or_open()
         now = _monotonic()
-        if now >= pooled.fresh_until and not self._is_fit(pooled, now):
+        if now >= pooled.fresh_until and not self.is_fit(pooled, now):
             pooled = self._replacement()
         pooled.taken_at = now
         pooled.holder = holder
         pooled.session.sent = self._unsettled_sent
         return pooled
 
+    def refresh(self, pooled: Pooled[C]) -> bool:
+        """Check a connection that the caller's proxy keeps, if it was unused for a while; False if it has gone."""
+        now = _monotonic()
+        if now >= pooled.fresh_until and not self.is_fit(pooled, now):
+            return False
+        pooled.used_at = now
+        pooled.fresh_until = min(now + FRESH_S, pooled.expires_at)
+        return True
+
+    def retake(self, pooled: Pooled[C], holder: object) -> Pooled[C]:
+        """Take the connection that the caller's proxy keeps, or another one if it is not fit any more."""
+        if not self.refresh(pooled):
+            return self.acquire(holder)
+        pooled.taken_at = _monotonic()
+        pooled.holder = holder
+        pooled.session.sent = self._unsettled_sent
+        return pooled
+
     def give_back(self, pooled: Pooled[C]) -> None:
-        """Take back a connection that is settled and clean."""
+        """Take back a connection that is settled and clean; one that a proxy keeps stays the proxy's."""
         pooled.holder = None
         if self.is_retired:
             return self.close(pooled)
         pooled.used_at = now = _monotonic()
         fresh_until = now + FRESH_S
         pooled.fresh_until = fresh_until if fresh_until < pooled.expires_at else pooled.expires_at
+        if pooled.held_by is not None:
+            return
         self._idle.append(pooled)
         if self._waiters:
             self._turnstile.serve()
@@ -147,6 +172,13 @@ class Pool(Generic[C]):
         while self._idle and _process.owner() is self._owner:
             with contextlib.suppress(IndexError):  # a lease was quicker
                 self.close(self._idle.pop())
+
+    def close_unleased(self) -> None:
+        """Say goodbye to every connection of this process that no lease holds, those of proxies included."""
+        self.close_idle()
+        for pooled in self._members.list():
+            if pooled.held_by is not None and pooled.owner is _process.owner():
+                self.close(pooled)
 
     def retire(self) -> None:
         """Close what is idle now and the rest when it is given back: the alias has new settings."""
@@ -204,7 +236,7 @@ class Pool(Generic[C]):
 
     # -- private ---------------------------------------------------------------------------------------------
 
-    def _is_fit(self, pooled: Pooled[C], now: float) -> bool:
+    def is_fit(self, pooled: Pooled[C], now: float) -> bool:
         """Check a connection that was idle for a while; one that is not fit is closed or dropped here."""
         options, idle_s = self.options, now - pooled.used_at
         if now >= pooled.expires_at or (options.max_idle is not None and idle_s > options.max_idle):
@@ -229,7 +261,7 @@ class Pool(Generic[C]):
                 pooled = self._idle.pop()
             except IndexError:
                 pooled = self._wait_or_open()
-            if _monotonic() < pooled.fresh_until or self._is_fit(pooled, _monotonic()):
+            if _monotonic() < pooled.fresh_until or self.is_fit(pooled, _monotonic()):
                 return pooled
 
     def _wait_or_open(self) -> Pooled[C]:
@@ -254,7 +286,7 @@ class Pool(Generic[C]):
         self.counters.waits += 1
 
     def _open(self) -> Pooled[C]:
-        target, driver = self._target(), self.driver
+        target, driver = self.target(), self.driver
         self._report_discards()
         self._resource = driver.resource(target)
         self._refuse_poisoned()

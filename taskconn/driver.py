@@ -113,6 +113,9 @@ class Driver(ABC, Generic[C]):
     #: Must idle connections be closed before a fork, because a child can't be kept from harming them (SQLite)?
     closes_before_fork: ClassVar[bool] = False
 
+    #: Class of the connections, where it is known before the first one is opened; `proxy` shows it to isinstance().
+    connection_type: ClassVar[type | None] = None
+
     @property
     @abstractmethod
     def errors(self) -> tuple[type[BaseException], ...]:

@@ -1,0 +1,98 @@
+"""What a task system tells the core: `TaskContext`. The integrations fill it in; no lower layer imports them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ._registry import Registry
+
+__all__ = ["TaskContext", "current_task", "is_interrupt", "is_task_object", "register"]
+
+#: Loaded package -> the module of ours that tells about its tasks, imported at the first call after it was loaded.
+#: So the decorator works where no include ran: in producers, in eager and in direct calls.
+_INTEGRATIONS = {"celery": "taskconn.celery", "rq": "taskconn.rq"}
+
+#: Classes, as (module, name), whose instances stand for a task and are no functions.
+_TASK_CLASSES = frozenset(
+    {("celery.local", "Proxy"), ("celery.local", "PromiseProxy"), ("celery.app.task", "Task")},
+)
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """
+    Describe the task that runs now.
+
+    Attributes:
+        key: Identity of this attempt. Leases of different keys never join; None joins whatever is there (a direct call).
+        system: Name of the task system: ``"celery"``, ``"rq"``.
+        task_id: The task system's id of the task.
+        name: Name of the task's function.
+        registry: Where its aliases are looked up; None is the process's.
+        deadline: Monotonic time, in seconds, at which a limit ends the task; None if there is none.
+        returns_commit: Says of a returned value whether it means success (RQ's ``Retry`` does not).
+    """
+
+    key: object
+    system: str
+    task_id: str
+    name: str
+    registry: Registry | None = None
+    deadline: float | None = None
+    returns_commit: Callable[[object], bool] | None = None
+
+
+_pending = dict(_INTEGRATIONS)
+_sources: list[Callable[[], TaskContext | None]] = []
+_interrupts: tuple[type[BaseException], ...] = ()
+
+
+def register(source: Callable[[], TaskContext | None], *, interrupts: tuple[type[BaseException], ...] = ()) -> None:
+    """
+    Add a task system.
+
+    Args:
+        source: Gives the context of the task that runs in the calling thread or greenlet; None if none does. It is
+            called at every lease, so it has to be quick.
+        interrupts: Ordinary exceptions (subclasses of `Exception`) that a limit throws into the middle of a task.
+    """
+    global _interrupts
+    _sources.append(source)
+    _interrupts += interrupts
+
+
+def current_task() -> TaskContext | None:
+    """Describe the task that runs in the calling thread or greenlet; None outside of tasks."""
+    for package in _pending:
+        if package in sys.modules:
+            _load_integrations()
+            break
+    for source in _sources:
+        task = source()
+        if task is not None:
+            return task
+    return None
+
+
+def is_interrupt(exception: BaseException) -> bool:
+    """Tell whether *exception* may have struck anywhere, a driver's call included: a limit, a signal, a kill."""
+    return not isinstance(exception, Exception) or isinstance(exception, _interrupts)
+
+
+def is_task_object(candidate: Any) -> bool:
+    """Tell whether *candidate* is a task system's object for a task, without evaluating a lazy one."""
+    # type(), never isinstance(): looking at a PromiseProxy's __class__ evaluates it and registers the task.
+    return any((cls.__module__, cls.__qualname__) in _TASK_CLASSES for cls in type(candidate).__mro__)
+
+
+def _load_integrations() -> None:
+    for package, module in list(_pending.items()):
+        loaded = sys.modules.get(package)
+        spec = getattr(loaded, "__spec__", None)
+        if loaded is not None and not getattr(spec, "_initializing", False):
+            _pending.pop(package, None)
+            importlib.import_module(module)

@@ -1,0 +1,80 @@
+"""What belongs to a runner (thread, greenlet, asyncio task) and ends with it: the connections that proxies keep."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Any, Generic, TypeVar
+
+from . import _process
+from ._pooled import Pooled
+
+T = TypeVar("T")
+
+
+class PerRunner(Generic[T]):
+    """Keep one value for each runner, until the runner ends."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+        self._by_runner: weakref.WeakKeyDictionary[Any, T] = weakref.WeakKeyDictionary()
+
+    def get(self, runner: object) -> T | None:
+        """Give the value of *runner*, which is the one that calls."""
+        if isinstance(runner, int):
+            return getattr(self._local, "value", None)
+        return self._by_runner.get(runner)
+
+    def set(self, runner: object, value: T) -> None:
+        """Keep *value* for *runner*, which is the one that calls."""
+        if isinstance(runner, int):
+            self._local.value = value
+        else:
+            self._by_runner[runner] = value
+
+
+class Hold:
+    """
+    Keep one connection for one runner's proxy. It goes back to the pool when the runner ends.
+
+    Attributes:
+        is_lent: A lease of the same runner uses it at the moment.
+    """
+
+    __slots__ = ("_pool", "is_lent", "pooled")
+
+    def __init__(self, pool: Any, pooled: Pooled[Any], runner: object) -> None:
+        self._pool = pool
+        self.pooled = pooled
+        self.is_lent = False
+        pooled.held_by = runner
+
+    @property
+    def is_usable(self) -> bool:
+        """Does it hold a connection that this process opened and that has not gone?"""
+        return not self.pooled.is_gone and self.pooled.owner is _process.owner()
+
+    @property
+    def is_settled(self) -> bool:
+        """Is nothing left to commit or roll back?"""
+        pooled, driver = self.pooled, self._pool.driver
+        if not driver.transactional or driver.is_settled(pooled.connection):
+            return True
+        return driver.counts_statements and not pooled.session.sent
+
+    def release(self) -> None:
+        """Give the connection back; one with an open transaction is dropped, and the server rolls back."""
+        pooled = self.pooled
+        if not self.is_usable or self.is_lent:
+            return
+        pooled.held_by = None
+        if self.is_settled and not pooled.session.pending:
+            self._pool.give_back(pooled)
+        else:
+            self._pool.invalidate(pooled)
+
+    def __del__(self) -> None:
+        try:
+            self.release()
+        except Exception:  # noqa: BLE001, S110 -- the interpreter may be half gone; the system closes the socket
+            pass

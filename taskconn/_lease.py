@@ -1,0 +1,273 @@
+"""What a task holds between getting and giving back: `Lease`. How its end is brought about stands in `_settle.py`."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Generic, TypeVar, overload
+
+from . import _process
+from ._context import TaskContext, current_task, is_interrupt
+from ._holds import Hold
+from ._pool import Pool
+from ._pooled import Pooled
+from ._registry import Handle, default_registry
+from ._settle import INTERRUPT_SETTLE_S, commit, roll_back
+from ._work import UnitOfWork, enter_work
+from .errors import (
+    LeaseEndedError,
+    ManualSettlementError,
+    PartialCommitError,
+    RollbackOnlyError,
+    TaintedConnectionError,
+    UnsettledProxyError,
+)
+
+__all__ = ["Lease", "find_pool", "lease"]
+
+C = TypeVar("C")
+
+
+def find_pool(alias: str | Handle[Any], task: TaskContext | None) -> Pool[Any]:
+    """Look *alias* up: in its handle's registry, else in that of the running task, else outside of tasks."""
+    if isinstance(alias, Handle):
+        return alias.registry.pool(alias.alias)
+    if task is not None and task.registry is not None:
+        return task.registry.pool(alias)
+    return default_registry().pool(alias)
+
+
+class Lease(Generic[C]):
+    """
+    Hold one connection of an alias for one unit of work, and settle it at the end.
+
+    Use it by ``with``, or by `begin`, then `succeed` or `fail`. Leases of one alias nest: an inner one joins the
+    connection and the transaction of the outer one, and only the outermost settles.
+    """
+
+    __slots__ = ("_alias", "_depth", "_failure", "_hold", "_holder", "_pool", "_pooled", "_root", "_work")
+
+    def __init__(self, alias: str | Handle[C], holder: object) -> None:
+        self._alias = alias
+        self._holder = holder
+        self._root: Lease[C] | None = None
+        self._pooled: Pooled[C] | None = None
+        self._hold: Hold | None = None
+        self._work: UnitOfWork | None = None
+        self._depth = 0
+        self._failure = ""
+
+    def __repr__(self) -> str:
+        state = "ended" if self._work is None else "joined" if self._root is not None else "holding"
+        return f"<Lease {self._alias!r}, {state}>"
+
+    def __enter__(self) -> C:
+        return self.begin(current_task())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exception is not None:
+            self.fail(exception)
+            return
+        try:
+            self.succeed()
+        except BaseException as interrupt:
+            if self.is_open:
+                self.fail(interrupt)
+            raise
+
+    # -- the three steps -------------------------------------------------------------------------------------
+
+    def begin(self, task: TaskContext | None) -> C:
+        """
+        Take a connection, or join the lease of the same alias that this runner holds for the same task.
+
+        Raises:
+            ConfigurationError: The alias can't be had.
+            ConnectionError: No connection can be had.
+            LeaseEndedError: The lease is held already.
+        """
+        if self._work is not None:
+            raise LeaseEndedError(self._name, "was begun twice")
+        owner = _process.owner()
+        pool = self._pool = find_pool(self._alias, task)
+        work = enter_work(task, owner)
+        root = work.leases.get(pool) if pool.sandbox is None else pool.sandbox
+        if root is not None:
+            return self._join(root, work)
+        try:
+            self._pooled = pooled = pool.acquire(self._holder) if pool.holds is None else self._take_over(pool, work)
+            work.leases[pool] = self
+            self._work = work
+        except BaseException:  # an interrupt on the way in: nobody will give this back
+            work.leases.pop(pool, None)
+            if self._pooled is not None:
+                pool.invalidate(self._pooled)
+            raise
+        return pooled.connection
+
+    def succeed(self, *, commits: bool = True) -> None:
+        """
+        Commit, unless nothing was sent; then, if this was the outermost lease, run what waited for the commit.
+
+        Args:
+            commits: False rolls back although nothing was raised (RQ's returned ``Retry``).
+
+        Raises:
+            RollbackOnlyError: A joined lease had failed, and the error was swallowed.
+            TaintedConnectionError: An interrupt in the middle of a statement was swallowed.
+            CommitOutcomeUnknownError: The connection was lost between COMMIT and its answer.
+            PartialCommitError: The commit failed after that of another alias.
+        """
+        if self._root is not None:
+            return self._leave("" if commits else "a returned value that means failure")
+        work, pooled = self._end()
+        if pooled is None:
+            return
+        session = pooled.session
+        if not session.sent and not session.interrupt and not self._failure:  # nothing to settle, no round trip
+            if session.closed_by_hand:
+                self._pool.close(pooled)
+            else:
+                self._pool.give_back(pooled)
+        elif not commits:
+            self._roll_back(work, pooled, self._pool.options.settle_timeout)
+            return
+        else:
+            self._commit(work, pooled)
+        self._keep_for_proxy(pooled)
+        if work.callbacks and not work.leases:
+            work.run_callbacks()
+        if work.committed and not work.leases:
+            work.committed.clear()
+
+    def fail(self, exception: BaseException) -> None:
+        """Roll back because of *exception*, which the caller lets pass; raises nothing but a further interrupt."""
+        if self._root is not None:
+            return self._leave(type(exception).__name__)
+        work, pooled = self._end()
+        if pooled is not None:
+            timeout_s = INTERRUPT_SETTLE_S if is_interrupt(exception) else self._pool.options.settle_timeout
+            self._roll_back(work, pooled, timeout_s)
+
+    @property
+    def connection(self) -> C:
+        """
+        The connection that the lease holds.
+
+        Raises:
+            LeaseEndedError: It holds none.
+        """
+        pooled = self._pooled if self._root is None else self._root._pooled
+        if pooled is None:
+            raise LeaseEndedError(self._name, "was never begun, or has ended")
+        return pooled.connection
+
+    @property
+    def is_open(self) -> bool:
+        """Has the lease begun, and not ended?"""
+        return self._work is not None
+
+    # -- private ---------------------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return self._alias.alias if isinstance(self._alias, Handle) else self._alias
+
+    def _end(self) -> tuple[UnitOfWork, Pooled[C] | None]:
+        """Leave the unit of work. An inherited lease gives no connection: it is the parent's to settle."""
+        work, pooled = self._work, self._pooled
+        if work is None:
+            raise LeaseEndedError(self._name, "was never begun, or has ended")
+        self._work = self._pooled = None
+        work.leases.pop(self._pool, None)
+        if pooled is None or pooled.owner is not _process.owner():
+            return work, None
+        pooled.leases += 1
+        return work, pooled
+
+    def _commit(self, work: UnitOfWork, pooled: Pooled[C]) -> None:
+        pool, session = self._pool, pooled.session
+        if session.interrupt or self._failure or session.closed_by_hand:
+            self._roll_back(work, pooled, pool.options.settle_timeout)
+            if session.interrupt:
+                raise TaintedConnectionError(pool.alias, session.interrupt)
+            if self._failure:
+                raise RollbackOnlyError(pool.alias, self._failure)
+            return
+        if pool.options.transaction == "none" or not pool.driver.transactional:
+            roll_back(pool, pooled, pool.options.settle_timeout)  # what the task has left open is not the next one's
+            return
+        try:
+            commit(pool, pooled)
+        except BaseException as exception:
+            work.callbacks.clear()
+            if work.committed and not is_interrupt(exception):
+                committed = ", ".join(map(repr, work.committed))
+                words = f"{type(exception).__name__}: {exception}"
+                raise PartialCommitError(committed, pool.alias, words) from exception
+            raise
+        work.committed.append(pool.alias)
+
+    def _roll_back(self, work: UnitOfWork, pooled: Pooled[C], timeout_s: float) -> None:
+        work.callbacks.clear()
+        if not work.leases:
+            work.committed.clear()
+        roll_back(self._pool, pooled, timeout_s)
+        self._keep_for_proxy(pooled)
+
+    def _join(self, root: Lease[C], work: UnitOfWork) -> C:
+        assert root._pooled is not None
+        self._root = root
+        self._work = work
+        root._depth += 1
+        root._pooled.session.refusal = root._refuse
+        return root._pooled.connection
+
+    def _leave(self, failure: str) -> None:
+        """End a joined lease: the outermost one settles; after a failure it can only roll back."""
+        root, self._root, self._work = self._root, None, None
+        assert root is not None
+        root._depth -= 1
+        if failure:
+            root._failure = root._failure or failure
+        if root._pooled is not None and not root._depth:
+            root._pooled.session.refusal = None
+
+    def _refuse(self, verb: str) -> None:
+        raise ManualSettlementError(self._name, verb, "this lease has joined an outer one, whose transaction it is")
+
+    def _take_over(self, pool: Pool[C], work: UnitOfWork) -> Pooled[C]:
+        """Take the connection that this runner's proxy holds, if it holds one."""
+        hold = pool.holds.get(work.runner) if pool.holds is not None else None
+        if hold is None or not hold.is_usable:
+            return pool.acquire(self._holder)
+        if not hold.is_settled:
+            raise UnsettledProxyError(pool.alias)
+        self._hold = hold
+        hold.is_lent = True
+        return pool.retake(hold.pooled, self._holder)
+
+    def _keep_for_proxy(self, pooled: Pooled[C]) -> None:
+        if self._hold is not None:
+            self._hold.is_lent = False
+            self._hold = None
+
+
+@overload
+def lease(alias: Handle[C]) -> Lease[C]: ...
+@overload
+def lease(alias: str = "default") -> Lease[Any]: ...
+def lease(alias: str | Handle[C] = "default") -> Lease[Any]:
+    """
+    Lease a connection for the ``with`` block: committed if the block ends, rolled back if it raises.
+
+    Args:
+        alias: Name of the connection, or its handle, which also gives the type.
+
+    Returns:
+        A context manager that gives the connection. Errors: see `Lease.begin` and `Lease.succeed`.
+    """
+    frame = sys._getframe(1)
+    return Lease(alias, (frame.f_code, frame.f_lineno))

@@ -1,0 +1,300 @@
+"""Aliases, how to connect to each, and this process's pools for them; config.py reads settings, `_pool.py` keeps connections."""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar, overload
+
+from . import _process, config
+from ._pool import Pool
+from .config import Settings
+from .driver import Driver
+from .errors import NotConfiguredError, UnknownAliasError
+
+__all__ = [
+    "Handle",
+    "Registry",
+    "close_all",
+    "default_registry",
+    "environment",
+    "install",
+    "installed",
+    "override",
+    "process_registry",
+    "registries",
+]
+
+C = TypeVar("C")
+log = logging.getLogger("taskconn")
+
+
+class Handle(Generic[C]):
+    """Name one alias of one registry, with the type of its connections. Safe to keep, to pickle by name, and to fork."""
+
+    __slots__ = ("alias", "registry")
+
+    def __init__(self, alias: str, registry: Registry) -> None:
+        self.alias = alias
+        self.registry = registry
+
+    def __repr__(self) -> str:
+        return f"<Handle {self.alias!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handle) and (other.alias, other.registry) == (self.alias, self.registry)
+
+    def __hash__(self) -> int:
+        return hash((self.alias, id(self.registry)))
+
+
+class _Entry:
+    """How to connect to one alias: parsed settings, and the driver if it was given as an object."""
+
+    __slots__ = ("driver", "settings")
+
+    def __init__(self, settings: Settings, driver: Driver[Any] | None = None) -> None:
+        self.settings = settings
+        self.driver = driver
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Entry) and (other.settings, other.driver) == (self.settings, self.driver)
+
+    __hash__ = None  # type: ignore[assignment]  # compared only
+
+
+#: Every registry of this process, so that a changed entry reaches those who borrowed its pool.
+_registries: _process.WeakMembers[Registry] = _process.WeakMembers()
+
+#: Pools put in an alias's place for a test; they win over every registry.
+_overrides: dict[str, Pool[Any]] = {}
+
+#: Registries of installed apps (Celery), by app.
+_installed: weakref.WeakKeyDictionary[Any, Registry] = weakref.WeakKeyDictionary()
+
+
+class Registry:
+    """
+    Hold aliases and how to connect to each. Building one opens nothing, so it may be built before any fork.
+
+    A registry made by the user knows its own entries only. That of an app has more layers, looked through for each
+    alias: its own explicit entries, the process's explicit ones, the app's settings, the environment.
+    """
+
+    def __init__(self, *, above: Registry | None = None, below: Callable[[], Mapping[str, Settings]] | None = None) -> None:
+        self._explicit: dict[str, _Entry] = {}
+        self._settings: dict[str, _Entry] = {}
+        self._above = above
+        self._below = below
+        self._pools: dict[str, Pool[Any]] = {}
+        _registries.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Registry {', '.join(self.aliases()) or 'without aliases'}>"
+
+    # -- settings --------------------------------------------------------------------------------------------
+
+    @overload
+    def add(self, alias: str, target: Driver[C], **options: Any) -> Handle[C]: ...
+    @overload
+    def add(self, alias: str, target: str | Callable[[], str] | Mapping[str, Any], **options: Any) -> Handle[Any]: ...
+    def add(
+        self, alias: str, target: Driver[C] | str | Callable[[], str] | Mapping[str, Any], **options: Any
+    ) -> Handle[Any]:
+        """
+        Add *alias*, or replace it. The same again changes nothing; connections of another entry close as their leases end.
+
+        Args:
+            alias: Name of the connection.
+            target: URL, callable or ``"module:attr"`` that gives one, mapping with ``url`` and options, or a driver
+                (then ``url=`` in *options* says where to).
+            options: Options of the alias by name; see `Options`.
+
+        Raises:
+            ConfigurationError: Something is malformed or unknown.
+        """
+        if isinstance(target, Driver):
+            url = options.pop("url", f"{type(target).__name__.lower()}://")
+            self._replace(self._explicit, alias, _Entry(config.parse(alias, url, **options), target))
+        else:
+            self._replace(self._explicit, alias, _Entry(config.parse(alias, target, **options)))
+        return Handle(alias, self)
+
+    def configure(self, databases: Mapping[str, Any]) -> None:
+        """Add every alias of *databases*; all are parsed before the first is taken over."""
+        for alias, settings in config.parse_databases(databases).items():
+            self._replace(self._explicit, alias, _Entry(settings))
+
+    def use_settings(self, databases: Mapping[str, Any]) -> None:
+        """Take over the settings of a task system: they rank below explicit entries, and what they leave out is gone."""
+        parsed = config.parse_databases(databases)
+        for alias in set(self._settings) - set(parsed):
+            del self._settings[alias]
+            self._refresh(alias)
+        for alias, settings in parsed.items():
+            self._replace(self._settings, alias, _Entry(settings))
+
+    def aliases(self) -> list[str]:
+        """List the aliases of all layers, in the order of their rank."""
+        layers: list[Iterable[str]] = [self._explicit]
+        if self._above is not None:
+            layers.append(self._above._explicit)
+        layers += [self._settings, self._below() if self._below else ()]
+        return list(dict.fromkeys(alias for layer in layers for alias in layer))
+
+    def handle(self, alias: str) -> Handle[Any]:
+        """
+        Name one alias.
+
+        Raises:
+            UnknownAliasError: There is no such alias.
+        """
+        self._find(alias)
+        return Handle(alias, self)
+
+    # -- connections -----------------------------------------------------------------------------------------
+
+    def pool(self, alias: str) -> Pool[Any]:
+        """
+        Give this process's pool of *alias*.
+
+        Raises:
+            NotConfiguredError: There are no settings at all.
+            UnknownAliasError: There are some, but not for this alias.
+        """
+        if _overrides and alias in _overrides:
+            return _overrides[alias]
+        try:
+            return self._pools[alias]
+        except KeyError:
+            return self._make_pool(alias)
+
+    def check(self) -> None:
+        """
+        Import every driver and check every setting, without connecting: what is malformed or missing stops a worker.
+
+        Raises:
+            ConfigurationError: The first problem.
+        """
+        for alias in self.aliases():
+            pool = self.pool(alias)
+            pool.driver.validate(pool.target())
+
+    def pools(self) -> list[Pool[Any]]:
+        """List the pools that were used so far in this process, and its ancestors."""
+        return list(self._pools.values())
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Count what happened to the connections of each alias in this process; see `Counters`."""
+        return {alias: pool.stats() for alias, pool in list(self._pools.items())}
+
+    def recycle(self, alias: str) -> None:
+        """Replace the connections of *alias* at their next safe moment."""
+        self.pool(alias).recycle()
+
+    def close(self) -> None:
+        """Say goodbye to every connection of this process that no lease holds."""
+        for pool in self.pools():
+            pool.close_unleased()
+
+    # -- private ---------------------------------------------------------------------------------------------
+
+    def _replace(self, layer: dict[str, _Entry], alias: str, entry: _Entry) -> None:
+        if layer.get(alias) != entry:
+            layer[alias] = entry
+            self._refresh(alias)
+
+    def _refresh(self, alias: str) -> None:
+        """Look *alias* up anew at its next use, here and in the registries that look into this one."""
+        for registry in _registries.list():
+            if registry is self or registry._above is self:
+                pool = registry._pools.pop(alias, None)
+                if pool is not None:
+                    pool.retire()
+
+    def _find(self, alias: str) -> tuple[Registry, _Entry]:
+        """Find the layer that says how to connect to *alias*, and the registry whose pool it is."""
+        above, below = self._above, self._below() if self._below else {}
+        if alias in self._explicit:
+            return self, self._explicit[alias]
+        if above is not None and alias in above._explicit:
+            return above, above._explicit[alias]
+        if alias in self._settings:
+            return self, self._settings[alias]
+        if alias in below:
+            return self, _Entry(below[alias])
+        known = self.aliases()
+        if not known:
+            raise NotConfiguredError(alias)
+        raise UnknownAliasError(alias, ", ".join(known), config.nearest(alias, known))
+
+    def _make_pool(self, alias: str) -> Pool[Any]:
+        registry, entry = self._find(alias)
+        if registry is not self:
+            return self._pools.setdefault(alias, registry.pool(alias))
+        settings = entry.settings
+        driver = entry.driver if entry.driver is not None else settings.driver_class()()
+        # No lock, which a fork could catch held: two threads may make one each, and both use the first.
+        return self._pools.setdefault(alias, Pool(alias, driver, settings.target, settings.options))
+
+
+class _Environment:
+    """Read TASKCONN_URL and its like once for each content of the environment."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, str] = {}
+        self._settings: dict[str, Settings] = {}
+
+    def __call__(self) -> Mapping[str, Settings]:
+        relevant = {name: value for name, value in os.environ.items() if name.startswith("TASKCONN_")}
+        if relevant != self._seen:
+            self._settings = config.from_environment(relevant)
+            self._seen = relevant
+        return self._settings
+
+
+environment = _Environment()
+
+#: What `taskconn.configure()` writes to.
+process_registry = Registry(below=environment)
+
+
+def install(app: Any, registry: Registry) -> None:
+    """Make *registry* that of *app*, for as long as the app lives."""
+    _installed[app] = registry
+
+
+def installed(app: Any) -> Registry | None:
+    """Give the registry of *app*, if it has one."""
+    return _installed.get(app)
+
+
+def default_registry() -> Registry:
+    """Give the registry for use outside of tasks: that of the one installed app, else the process's."""
+    if len(_installed) == 1:
+        return next(iter(_installed.values()), process_registry)
+    return process_registry
+
+
+def registries() -> list[Registry]:
+    """List every registry of this process."""
+    return _registries.list()
+
+
+def override(alias: str, pool: Pool[Any] | None) -> Pool[Any] | None:
+    """Put *pool* in the place of *alias* everywhere, or take it away again (None); gives what was there."""
+    previous = _overrides.pop(alias, None)
+    if pool is not None:
+        _overrides[alias] = pool
+    return previous
+
+
+def close_all() -> None:
+    """Say goodbye to every connection of this process that no lease holds: the process is about to end."""
+    for registry in registries():
+        registry.close()
+
+
+_process.at_exit(close_all)

@@ -1,0 +1,107 @@
+"""How a connection's transaction ends, and in which state the connection goes back to its pool."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from . import _process
+from ._context import is_interrupt
+from ._pool import Pool
+from ._pooled import Pooled
+from ._shield import Shield
+from .errors import CommitOutcomeUnknownError
+
+__all__ = ["INTERRUPT_SETTLE_S", "commit", "roll_back"]
+
+log = logging.getLogger("taskconn")
+
+#: Longest rollback after an interrupt, in seconds: a hard limit's SIGKILL follows 0.1 s after its SIGTERM.
+INTERRUPT_SETTLE_S = 0.1
+
+
+def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
+    """
+    Commit, and give the connection back; it is gone if that was not possible.
+
+    Raises:
+        CommitOutcomeUnknownError: The connection was lost between COMMIT and its answer.
+        pool.driver.errors: The commit was refused or could not be sent; it has been rolled back.
+        BaseException: An interrupt that could not be held back; its cause is a `CommitOutcomeUnknownError` if COMMIT
+            had been sent.
+    """
+    driver, session = pool.driver, pooled.session
+    shield = Shield(pool.alias)
+    try:
+        with shield:
+            driver.commit(pooled.connection, pool.options.settle_timeout)
+            shield.has_committed = True
+            pooled.commits += 1
+            _clean_and_give_back(pool, pooled)
+    except BaseException as exception:
+        if shield.has_committed:
+            raise  # a terminating signal, delivered right after: the work is done
+        if session.pending or session.interrupt:
+            unknown = CommitOutcomeUnknownError(pool.alias, _words(exception))
+            pool.invalidate(pooled)
+            if isinstance(exception, driver.errors):
+                raise unknown from exception
+            exception.__cause__ = unknown
+            raise
+        roll_back(pool, pooled, INTERRUPT_SETTLE_S)
+        raise
+
+
+def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
+    """
+    Roll back within *timeout_s*, and give the connection back; drop it if it is tainted or does not answer.
+
+    Raises nothing of the driver's: the server rolls back what it no longer hears of.
+    """
+    driver, session, connection = pool.driver, pooled.session, pooled.connection
+    if pooled.is_gone:
+        return
+    if session.interrupt or driver.has_pending_reply(connection) or not driver.is_open(connection):
+        pool.invalidate(pooled, is_tainted=session.pending or bool(session.interrupt))
+        return
+    try:
+        if driver.transactional and session.sent and not driver.is_settled(connection):
+            driver.rollback(connection, timeout_s)
+            pooled.rollbacks += 1
+    except driver.errors as error:
+        log.debug("connection %r: rollback in process %d failed: %s", pool.alias, _process.getpid(), error)
+        pool.invalidate(pooled)
+    except BaseException:
+        pool.invalidate(pooled, is_tainted=True)
+        raise
+    else:
+        _clean_and_give_back(pool, pooled)
+
+
+def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
+    """Undo what the task may have changed in client and session; a connection that can't be cleaned is dropped."""
+    driver, connection, reset = pool.driver, pooled.connection, pool.options.reset
+    try:
+        if not driver.is_open(connection):
+            pool.invalidate(pooled)
+            return
+        driver.restore(connection)
+        if callable(reset):
+            reset(connection)
+        elif reset:
+            driver.reset(connection, pool.options.settle_timeout)
+        if driver.has_pending_reply(connection):
+            pool.invalidate(pooled, is_tainted=True)
+            return
+    except BaseException as exception:
+        pool.invalidate(pooled)
+        if is_interrupt(exception):
+            raise
+        # The outcome stands, whatever a reset (a callable of the user's, perhaps) makes of the session afterwards.
+        log.warning("connection %r: cleaning in process %d failed: %r", pool.alias, _process.getpid(), exception)
+    else:
+        pool.give_back(pooled)
+
+
+def _words(exception: BaseException) -> str:
+    return f"{type(exception).__name__}: {exception}"

@@ -1,0 +1,91 @@
+"""Keep signals out of a COMMIT: a function that returned is not to be called failed by a limit that came too late."""
+
+from __future__ import annotations
+
+import _signal
+import logging
+import threading
+from types import TracebackType
+from typing import Any
+
+from . import _process
+
+log = logging.getLogger("taskconn")
+
+#: Signals whose Python handlers may raise: those that task systems, shells and service managers send.
+_SHIELDED = tuple(
+    getattr(_signal, name)
+    for name in ("SIGALRM", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGRTMIN")
+    if hasattr(_signal, name)
+)
+
+#: Signals that stand for a limit on the task (Celery's soft limit, RQ's timeout): pointless once it is committed.
+_LIMITS = frozenset(getattr(_signal, name) for name in ("SIGALRM", "SIGUSR1") if hasattr(_signal, name))
+
+
+class Shield:
+    """
+    Hold signals back while the block runs, and deliver them afterwards.
+
+    The Python handlers are swapped, for ``pthread_sigmask`` does not help once another thread exists: the kernel
+    gives the signal to that one, and Python runs the handler in the main thread all the same. Handlers that users
+    set are kept and called. Outside of the main thread Python runs no handlers, and nothing is to be done.
+
+    Attributes:
+        has_committed: Set it when the commit has succeeded: limits that came meanwhile are then dropped, and logged.
+
+    Source:
+        Experiments with Celery 5.7: SIGUSR1 or SIGTERM in ``commit()`` raises although the server commits.
+    """
+
+    __slots__ = ("_alias", "_caught", "_saved", "has_committed")
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._saved: list[tuple[int, Any]] = []
+        self._caught: list[int] = []
+        self.has_committed = False
+
+    def __enter__(self) -> Shield:
+        if threading.current_thread() is threading.main_thread():
+            try:
+                for number in _SHIELDED:
+                    handler = _signal.getsignal(number)
+                    if callable(handler):
+                        self._saved.append((number, handler))
+                        _signal.signal(number, self._catch)
+            except BaseException:  # a signal that came before its handler was swapped
+                self._restore()
+                raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._restore()
+        for number in self._caught:
+            if self.has_committed and number in _LIMITS:
+                log.warning(
+                    "connection %r: a time limit (signal %d) that came during a COMMIT that succeeded was dropped, pid %d",
+                    self._alias,
+                    number,
+                    _process.getpid(),
+                )
+            else:
+                _signal.raise_signal(number)
+
+    def _catch(self, number: int, frame: object) -> None:
+        if number not in self._caught:
+            self._caught.append(number)
+
+    def _restore(self) -> None:
+        """Put every handler back, also when one of them is called meanwhile and raises."""
+        while self._saved:
+            number, handler = self._saved[-1]
+            try:
+                _signal.signal(number, handler)
+            except BaseException:
+                self._saved.pop()
+                self._restore()
+                raise
+            self._saved.pop()

@@ -1,0 +1,121 @@
+"""The unit of work: the leases that one runner holds for one task, and what waits for their commit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from . import _process
+from ._context import TaskContext, current_task, is_interrupt
+from ._process import Owner, current_runner
+
+if TYPE_CHECKING:  # the lease holds its unit of work, and the unit lists its leases
+    from ._lease import Lease
+    from ._pool import Pool
+
+__all__ = ["UnitOfWork", "active_work", "after_commit", "enter_work"]
+
+P = ParamSpec("P")
+log = logging.getLogger("taskconn")
+
+
+class UnitOfWork:
+    """
+    List the open leases of one runner (thread, greenlet, asyncio task) within one task.
+
+    Attributes:
+        owner: Process that it belongs to; a child never joins its parent's.
+        runner: Thread, greenlet or asyncio task, see `current_runner`.
+        key: Identity of the task's attempt, see `TaskContext`; None outside of tasks.
+        outer: The unit of work that a nested task interrupts.
+        leases: Open leases that own a connection, by pool.
+        callbacks: What `after_commit` was given, in order.
+        committed: Aliases that were committed while others were still open.
+    """
+
+    __slots__ = ("callbacks", "committed", "key", "leases", "outer", "owner", "runner")
+
+    def __init__(self, owner: Owner, runner: object, key: object, outer: UnitOfWork | None) -> None:
+        self.owner = owner
+        self.runner = runner
+        self.key = key
+        self.outer = outer
+        self.leases: dict[Pool[Any], Lease[Any]] = {}
+        self.callbacks: list[Callable[[], object]] = []
+        self.committed: list[str] = []
+
+    def run_callbacks(self) -> None:
+        """
+        Run what waited for the commit, in order; one that raises is reported and stops no other.
+
+        Raises:
+            BaseException: An interrupt.
+        """
+        while self.callbacks:
+            callback = self.callbacks.pop(0)
+            try:
+                callback()
+            except BaseException as exception:
+                if is_interrupt(exception):
+                    raise
+                log.exception("after_commit callback failed in process %d; the commit stands", _process.getpid())
+
+
+#: The unit of work that was entered last. Copied into other threads and tasks, so its runner is compared each time.
+_current: ContextVar[UnitOfWork | None] = ContextVar("taskconn_work", default=None)
+
+
+def active_work(task: TaskContext | None) -> UnitOfWork | None:
+    """Give the unit of work that a lease of *task* taken here and now would join; None if there is none."""
+    work = _current.get()
+    if work is None or work.owner is not _process.owner() or work.runner != current_runner():
+        return None
+    while not work.leases and work.outer is not None:  # nested tasks that have ended
+        work = work.outer
+    if not work.leases or (task is not None and task.key is not None and task.key != work.key):
+        return None
+    return work
+
+
+def enter_work(task: TaskContext | None, owner: Owner) -> UnitOfWork:
+    """Give the unit of work for a lease of *task* taken here and now; a nested task gets one of its own."""
+    work = _current.get()
+    runner = current_runner()
+    key = None if task is None else task.key
+    if work is not None and work.owner is owner and work.runner == runner:
+        while not work.leases and work.outer is not None:
+            work = work.outer
+        if work.leases:
+            if key is None or key == work.key:
+                return work
+        elif work.outer is None:
+            work.key = key
+            if work.callbacks or work.committed:  # left by a lease that an interrupt tore out of its end
+                work.callbacks.clear()
+                work.committed.clear()
+            return work
+    else:
+        work = None
+    work = UnitOfWork(owner, runner, key, work)
+    _current.set(work)
+    return work
+
+
+def after_commit(callback: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    """
+    Call *callback* when the current unit of work has committed: after its outermost lease, whatever its alias.
+
+    Callbacks run in order, once; a rollback drops them. Outside of leases the callback runs at once.
+
+    Args:
+        callback: What to call, such as ``send_mail.delay``. What it raises is logged: the commit stands.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+    """
+    work = active_work(current_task())
+    if work is None:
+        callback(*args, **kwargs)
+    else:
+        work.callbacks.append(lambda: callback(*args, **kwargs))
