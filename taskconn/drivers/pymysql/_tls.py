@@ -1,0 +1,62 @@
+"""The one TLS context of an alias, shared by its PyMySQL connections."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Protocol
+
+from pymysql.constants import CLIENT
+
+__all__ = ["Tls"]
+
+#: The TLS arguments of PyMySQL; without any of them it encrypts if the server offers to.
+_TLS_ARGUMENTS = {"ssl", "ssl_ca", "ssl_cert", "ssl_disabled", "ssl_key", "ssl_key_password"}
+_TLS_ARGUMENTS |= {"ssl_verify_cert", "ssl_verify_identity"}
+#: May name TLS settings in a file, so only PyMySQL can tell what they are.
+_FILE_ARGUMENTS = {"read_default_file", "read_default_group"}
+
+
+class _Encrypting(Protocol):
+    """What PyMySQL's connection decides by."""
+
+    ssl: bool
+    client_flag: int
+    _ssl_required: bool
+
+
+class Tls:
+    """
+    Keep the one TLS context of an alias: PyMySQL makes a new one, for 25 ms, at each connect.
+
+    Where the arguments say nothing of TLS, none is made until a server offers to encrypt.
+    """
+
+    def __init__(self) -> None:
+        self.context: ssl.SSLContext | None = None
+        self._is_required = False
+
+    def __repr__(self) -> str:
+        return f"<Tls {'unused' if self.context is None else 'ready'}>"
+
+    def arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Leave out of *arguments* what would make PyMySQL build a context; `adopt` puts in the one that there is."""
+        if not self._is_ours(arguments):
+            return arguments
+        others = {name: value for name, value in arguments.items() if name not in _TLS_ARGUMENTS}
+        return {**others, "ssl_disabled": True}
+
+    def adopt(self, connection: _Encrypting, arguments: dict[str, Any]) -> None:
+        """Give *connection*, not yet connected, the TLS settings that *arguments* ask for."""
+        if not self._is_ours(arguments):
+            self._is_required = getattr(connection, "_ssl_required", connection.ssl)
+            return
+        if arguments.get("ssl_disabled") or (not hasattr(connection, "_ssl_required") and not self.context):
+            return  # PyMySQL < 1.2 encrypts only when told to
+        connection.ssl = True
+        connection._ssl_required = self._is_required  # noqa: SLF001 -- our base class's
+        if self._is_required:
+            connection.client_flag |= CLIENT.SSL
+
+    def _is_ours(self, arguments: dict[str, Any]) -> bool:
+        """Tell whether PyMySQL's constructor need not think about TLS."""
+        return self.context is not None or not (arguments.keys() & (_TLS_ARGUMENTS | _FILE_ARGUMENTS))
