@@ -83,4 +83,4 @@ def _from_text(target: Target, name: str, text: str, reader: Reader | None) -> A
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     matches = difflib.get_close_matches(name, [*known, *_OPTION_NAMES], n=1)
-    return f"Write {matches[0]!r} if that is what you mean." if matches else "Write one of them, or leave it out."
+    return f"Did you mean {matches[0]!r}?" if matches else "Write one of them, or leave it out."
