@@ -11,6 +11,7 @@ from ._context import TaskContext, current_task, is_interrupt
 from ._holds import Hold
 from ._pool import Pool
 from ._pooled import Pooled
+from ._process import me
 from ._registry import Handle, default_registry
 from ._settle import INTERRUPT_SETTLE_S, commit, roll_back
 from ._work import UnitOfWork, enter_work
@@ -90,9 +91,10 @@ class Lease(Generic[C]):
         """
         if self._work is not None:
             raise LeaseEndedError(self._name, "was begun twice")
-        owner = _process.owner()
+        if _process.getpid() != me.pid:
+            _process.note_hookless_fork()
         pool = self._pool = find_pool(self._alias, task)
-        work = enter_work(task, owner)
+        work = enter_work(task, me.owner)
         root = work.leases.get(pool) if pool.sandbox is None else pool.sandbox
         if root is not None:
             return self._join(root, work)
@@ -122,9 +124,14 @@ class Lease(Generic[C]):
         """
         if self._root is not None:
             return self._leave("" if commits else "a returned value that means failure")
-        work, pooled = self._end()
-        if pooled is None:
+        work, pooled = self._work, self._pooled
+        if work is None or pooled is None:
+            raise LeaseEndedError(self._name, "was never begun, or has ended")
+        self._work = self._pooled = None
+        work.leases.pop(self._pool, None)
+        if pooled.owner is not me.owner or _process.getpid() != me.pid:  # inherited: the parent settles it
             return
+        pooled.leases += 1
         session = pooled.session
         if not session.sent and not session.interrupt and not self._failure:  # nothing to settle, no round trip
             if session.closed_by_hand:
@@ -136,7 +143,8 @@ class Lease(Generic[C]):
             return
         else:
             self._commit(work, pooled)
-        self._keep_for_proxy(pooled)
+        if self._hold is not None:
+            self._return_hold()
         if work.callbacks and not work.leases:
             work.run_callbacks()
         if work.committed and not work.leases:
@@ -146,8 +154,13 @@ class Lease(Generic[C]):
         """Roll back because of *exception*, which the caller lets pass; raises nothing but a further interrupt."""
         if self._root is not None:
             return self._leave(type(exception).__name__)
-        work, pooled = self._end()
-        if pooled is not None:
+        work, pooled = self._work, self._pooled
+        if work is None or pooled is None:
+            raise LeaseEndedError(self._name, "was never begun, or has ended")
+        self._work = self._pooled = None
+        work.leases.pop(self._pool, None)
+        if pooled.owner is _process.owner():  # else inherited: the parent settles it
+            pooled.leases += 1
             timeout_s = INTERRUPT_SETTLE_S if is_interrupt(exception) else self._pool.options.settle_timeout
             self._roll_back(work, pooled, timeout_s)
 
@@ -174,18 +187,6 @@ class Lease(Generic[C]):
     @property
     def _name(self) -> str:
         return self._alias.alias if isinstance(self._alias, Handle) else self._alias
-
-    def _end(self) -> tuple[UnitOfWork, Pooled[C] | None]:
-        """Leave the unit of work. An inherited lease gives no connection: it is the parent's to settle."""
-        work, pooled = self._work, self._pooled
-        if work is None:
-            raise LeaseEndedError(self._name, "was never begun, or has ended")
-        self._work = self._pooled = None
-        work.leases.pop(self._pool, None)
-        if pooled is None or pooled.owner is not _process.owner():
-            return work, None
-        pooled.leases += 1
-        return work, pooled
 
     def _commit(self, work: UnitOfWork, pooled: Pooled[C]) -> None:
         pool, session = self._pool, pooled.session
@@ -215,7 +216,8 @@ class Lease(Generic[C]):
         if not work.leases:
             work.committed.clear()
         roll_back(self._pool, pooled, timeout_s)
-        self._keep_for_proxy(pooled)
+        if self._hold is not None:
+            self._return_hold()
 
     def _join(self, root: Lease[C], work: UnitOfWork) -> C:
         assert root._pooled is not None
@@ -249,10 +251,10 @@ class Lease(Generic[C]):
         hold.is_lent = True
         return pool.retake(hold.pooled, self._holder)
 
-    def _keep_for_proxy(self, pooled: Pooled[C]) -> None:
-        if self._hold is not None:
-            self._hold.is_lent = False
-            self._hold = None
+    def _return_hold(self) -> None:
+        assert self._hold is not None
+        self._hold.is_lent = False
+        self._hold = None
 
 
 @overload

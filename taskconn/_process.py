@@ -21,6 +21,7 @@ __all__ = [
     "at_exit",
     "current_runner",
     "getpid",
+    "me",
     "note_hookless_fork",
     "owner",
     "watch",
@@ -102,16 +103,26 @@ class WeakMembers(Generic[T]):
 
 
 class _Self:
-    """Hold what a fork changes; one per process image."""
+    """
+    Hold what a fork changes; one per process image.
+
+    Attributes:
+        pid: Process that the hooks know of; another `getpid` means that a fork has run no hook.
+        owner: The same, as it is written to connections.
+    """
+
+    __slots__ = ("armed_by", "exit_callbacks", "owner", "pid", "watchers")
 
     def __init__(self) -> None:
-        self.owner = Owner(os.getpid(), 0)
+        self.pid = os.getpid()
+        self.owner = Owner(self.pid, 0)
         self.watchers: WeakMembers[ForkAware] = WeakMembers()
         self.exit_callbacks: list[Callable[[], object]] = []
         self.armed_by: Owner | None = None
 
 
-_self = _Self()
+#: This process. A lease reads `pid` and `owner` here directly; everybody else calls `owner()`.
+me = _Self()
 
 
 def owner() -> Owner:
@@ -120,14 +131,14 @@ def owner() -> Owner:
 
     A fork that ran no hook (uWSGI, embedded interpreters) is noticed here by the pid and made up for.
     """
-    if os.getpid() != _self.owner.pid:
+    if os.getpid() != me.pid:
         note_hookless_fork()
-    return _self.owner
+    return me.owner
 
 
 def watch(watcher: ForkAware) -> None:
     """Call *watcher* at every fork, for as long as somebody else keeps it alive."""
-    _self.watchers.add(watcher)
+    me.watchers.add(watcher)
 
 
 def at_exit(callback: Callable[[], object]) -> None:
@@ -137,16 +148,16 @@ def at_exit(callback: Callable[[], object]) -> None:
     A child of multiprocessing leaves by ``os._exit`` and runs no `atexit`, only multiprocessing's own finalizers,
     which it clears when it starts: so they are armed anew by `arm_exit` in each process that opens something.
     """
-    _self.exit_callbacks.append(callback)
+    me.exit_callbacks.append(callback)
 
 
 def arm_exit() -> None:
     """See to it that the callbacks of `at_exit` run at the end of this process; called at each open."""
-    if _self.armed_by is _self.owner:
+    if me.armed_by is me.owner:
         return
-    if _self.armed_by is None:
+    if me.armed_by is None:
         atexit.register(_run_exit_callbacks)
-    _self.armed_by = _self.owner
+    me.armed_by = me.owner
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         # Before multiprocessing joins its own children (priority 0 and above run first, highest first).
@@ -154,13 +165,13 @@ def arm_exit() -> None:
 
 
 def _run_exit_callbacks() -> None:
-    for callback in _self.exit_callbacks:
+    for callback in me.exit_callbacks:
         callback()
 
 
 def note_hookless_fork() -> None:
     """Do what the child's hook does, late: the pid has changed and no hook has run."""
-    if os.getpid() != _self.owner.pid:
+    if os.getpid() != me.pid:
         _after_fork_in_child()
 
 
@@ -186,14 +197,15 @@ def current_runner() -> object:
 
 
 def _before_fork() -> None:
-    for watcher in _self.watchers.list():
+    for watcher in me.watchers.list():
         watcher.before_fork()
 
 
 def _after_fork_in_child() -> None:
-    parent = _self.owner
-    _self.owner = Owner(os.getpid(), parent.generation + 1)
-    watchers = _self.watchers.list()
+    parent = me.owner
+    me.pid = os.getpid()
+    me.owner = Owner(me.pid, parent.generation + 1)
+    watchers = me.watchers.list()
     _disarm([entry for watcher in watchers for entry in watcher.sockets()])
     for watcher in watchers:
         watcher.after_fork_in_child(parent)

@@ -273,7 +273,7 @@ def installed(app: Any) -> Registry | None:
 
 def default_registry() -> Registry:
     """Give the registry for use outside of tasks: that of the one installed app, else the process's."""
-    if len(_installed) == 1:
+    if len(_installed.data) == 1:  # .data: WeakKeyDictionary.__len__ is a call in Python, and this is asked at every lease
         return next(iter(_installed.values()), process_registry)
     return process_registry
 
