@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any, ParamSpec
 
 from . import _process
 from ._context import TaskContext, current_task, is_interrupt
+from ._pool import Pool
 from ._process import Owner, current_runner
-
-if TYPE_CHECKING:  # the lease holds its unit of work, and the unit lists its leases
-    from ._lease import Lease
-    from ._pool import Pool
 
 __all__ = ["UnitOfWork", "active_work", "after_commit", "enter_work"]
 
@@ -42,7 +39,7 @@ class UnitOfWork:
         self.runner = runner
         self.key = key
         self.outer = outer
-        self.leases: dict[Pool[Any], Lease[Any]] = {}
+        self.leases: dict[Pool[Any], Any] = {}  # of Lease, which stands above
         self.callbacks: list[Callable[[], object]] = []
         self.committed: list[str] = []
 
