@@ -1,0 +1,79 @@
+"""redis-py's client and pipeline, where they hold one connection over several commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import redis.client
+from redis.exceptions import RedisError
+
+from ...errors import TaintedConnectionError
+from ._connections import SafePool
+
+__all__ = ["Client"]
+
+
+class _Pipeline(redis.client.Pipeline):
+    """
+    A pipeline that is of no use after an interrupt while it watched.
+
+    1. It watches a key and is interrupted before a reply is read.
+    2. The next command would be given that reply; so the connection is dropped, and with it the watch.
+    3. EXEC over a new connection would succeed although the key has changed: an update lost. So it is refused.
+    """
+
+    connection_pool: SafePool
+    connection: Any
+    _interrupt = ""
+
+    def immediate_execute_command(self, *arguments: Any, **options: Any) -> Any:
+        """Send a command at once, while watching."""
+        self._refuse_interrupted()
+        try:
+            return super().immediate_execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py's
+        except RedisError:
+            raise
+        except BaseException as interrupt:
+            self._interrupt = type(interrupt).__name__
+            if self.connection is not None:
+                self.connection.disconnect()
+            raise
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 -- redis-py's signature
+        """Send what was collected."""
+        self._refuse_interrupted()
+        return super().execute(raise_on_error)
+
+    def reset(self) -> None:  # type: ignore[override]  # as redis-py's own pipeline has it
+        """Begin anew."""
+        super().reset()
+        self._interrupt = ""
+
+    def _refuse_interrupted(self) -> None:
+        if self._interrupt:
+            raise TaintedConnectionError(self.connection_pool.session.alias, self._interrupt)
+
+
+class Client(redis.Redis):
+    """A `redis.Redis` over a `SafePool`. Interrupted, it connects anew by itself."""
+
+    connection_pool: SafePool
+    connection: Any
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> redis.client.Pipeline:  # noqa: FBT001, FBT002
+        """Make a pipeline."""
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+    def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        """Send a command and read its reply; a client with a single connection has no pool to look after it."""
+        if self.connection is None:
+            return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py's
+        try:
+            return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py's
+        except RedisError:
+            raise
+        except BaseException:
+            if self.connection is not None:
+                self.connection.disconnect()
+            raise
