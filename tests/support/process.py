@@ -33,6 +33,9 @@ class Script:
     Use it in a ``with`` statement, or get one from the fixture `script`. At its end its descendants are killed, and
     all of its group and session.
 
+    Output is unbuffered: `print` is seen at once, but its parts mix with those of other processes of the same program.
+    Where several print at a time, each writes a whole line at once, with ``os.write``.
+
     Args:
         command: Program and arguments.
         environ: Variables that are set in addition to this process's own.

@@ -49,7 +49,7 @@ def test_descendants_are_killed_too(script: Callable[..., Script], leaves_parent
         import os, signal
         if os.fork() and {leaves_parent}:
             os._exit(0)
-        print("pid", os.getpid(), flush=True)
+        os.write(1, f"pid {{os.getpid()}}\\n".encode())
         signal.pause()
         """
     )
