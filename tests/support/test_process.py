@@ -42,7 +42,7 @@ def test_stopped_program_gives_its_exit_code(script: Callable[..., Script]) -> N
 
 
 @pytest.mark.parametrize("leaves_parent", [False, True], ids=["child", "orphan"])
-def test_descendants_are_killed_too(script: Callable[..., Script], leaves_parent: object) -> None:
+def test_descendants_are_killed_too(script: Callable[..., Script], leaves_parent: bool) -> None:
     """No process that a program forked outlives it, even when its parent has gone."""
     program = script(
         f"""if 1:
