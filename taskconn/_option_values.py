@@ -21,6 +21,9 @@ _NONES = {"", "none"}
 #: Longest text of a wrong value that an error repeats, in characters.
 _SHOWN = 40
 
+#: How alike two words must be for one to be taken for the other; difflib's own 0.6 takes "charset" for "reset".
+_LIKENESS = 0.7
+
 
 class _Kind(NamedTuple):
     """One kind of value: what to write, whether a value is right, how a text is read (or KeyError, ValueError)."""
@@ -138,10 +141,10 @@ def options_from(alias: str, given: Mapping[str, object], texts: Mapping[str, st
     return Options(**values)
 
 
-def nearest(word: str, known: Iterable[str], otherwise: str = "Write one of them.") -> str:
-    """Say which of the words *known* was likely meant, else *otherwise*."""
-    matches = difflib.get_close_matches(word, list(known), n=1)
-    return f"Did you mean {matches[0]!r}?" if matches else otherwise
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Say in a sentence which of the words *known* was likely meant."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=_LIKENESS)
+    return f"Did you mean {matches[0]!r}?" if matches else "Write one of them."
 
 
 def _read(alias: str, name: str, text: str) -> object:

@@ -178,6 +178,6 @@ def _plain(value: object) -> object:
 
 def _unknown(alias: str, name: object) -> UnknownOptionError:
     meant = _SYNONYMS.get(str(name).lower())
-    otherwise = "Arguments of the client library go into `connect_args={...}`, or into the query of the URL."
-    sentence = f"Did you mean {meant!r}?" if meant else nearest(str(name), _KNOWN, otherwise)
-    return UnknownOptionError(alias, str(name), ", ".join(_KNOWN), sentence)
+    sentence = f"Did you mean {meant!r}?" if meant else nearest(str(name), _KNOWN)
+    hint = "Arguments of the client library go into `connect_args={...}`, or into the query of the URL."
+    return UnknownOptionError(alias, str(name), ", ".join(_KNOWN), f"{sentence} {hint}")
