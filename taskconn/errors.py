@@ -15,7 +15,7 @@ class TaskconnError(Exception):
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
-    _message: ClassVar[str] = "{0}"
+    _message: ClassVar[str] = "taskconn refused something, or could not do it; a more exact class says what."
 
     def __init__(self, *fields: str | int) -> None:
         if len(fields) != len(self._fields):
