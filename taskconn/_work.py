@@ -12,7 +12,7 @@ from ._context import TaskContext, current_task, is_interrupt
 from ._pool import Pool
 from ._process import Owner, current_runner
 
-__all__ = ["UnitOfWork", "active_work", "after_commit", "enter_work"]
+__all__ = ["UnitOfWork", "active_work", "after_commit", "enter_work", "unended_leases"]
 
 P = ParamSpec("P")
 log = logging.getLogger("taskconn")
@@ -98,6 +98,26 @@ def enter_work(task: TaskContext | None, owner: Owner) -> UnitOfWork:
     work = UnitOfWork(owner, runner, key, work)
     _current.set(work)
     return work
+
+
+def unended_leases(*, of_tasks_only: bool) -> list[Any]:
+    """
+    List the leases that the calling runner holds in this process, innermost first.
+
+    Args:
+        of_tasks_only: Leave out those that were taken outside of tasks.
+    """
+    work = _current.get()
+    found: list[Any] = []
+    while work is not None:
+        if (
+            (work.key is not None or not of_tasks_only)
+            and work.owner is _process.owner()
+            and work.runner == current_runner()
+        ):
+            found += reversed(work.leases.values())
+        work = work.outer
+    return found
 
 
 def after_commit(callback: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
