@@ -107,14 +107,11 @@ def unended_leases(*, of_tasks_only: bool) -> list[Any]:
     Args:
         of_tasks_only: Leave out those that were taken outside of tasks.
     """
+    owner, runner = _process.owner(), current_runner()
     work = _current.get()
     found: list[Any] = []
-    while work is not None:
-        if (
-            (work.key is not None or not of_tasks_only)
-            and work.owner is _process.owner()
-            and work.runner == current_runner()
-        ):
+    while work is not None and work.owner is owner and work.runner == runner:
+        if work.key is not None or not of_tasks_only:
             found += reversed(work.leases.values())
         work = work.outer
     return found
