@@ -144,7 +144,7 @@ def _end(lease: Lease[Any], exception: BaseException, commit_on: tuple[type[Base
     """End a lease whose function raised; nothing is left to do if the settling itself raised."""
     if not lease.is_open:
         return
-    if not isinstance(exception, commit_on):
+    if not isinstance(exception, commit_on) or lease.is_tainted:
         lease.fail(exception)
         return
     try:
