@@ -40,7 +40,7 @@ class Tls:
         return f"<Tls {'unused' if self.context is None else 'ready'}>"
 
     def is_known(self, arguments: Mapping[str, Any]) -> bool:
-        """Tell whether the constructor need not think about TLS: there is a context already, or no argument names one."""
+        """Tell whether the constructor need not think about TLS: there is a context already, or none is asked for."""
         return self.context is not None or not (arguments.keys() & (_TLS_ARGUMENTS | _FILE_ARGUMENTS))
 
     def without(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
