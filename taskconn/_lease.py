@@ -264,7 +264,7 @@ class Lease(Generic[C]):
 
     def _take_over(self, pool: Pool[C], work: UnitOfWork) -> Pooled[C]:
         """Take the connection that this runner's proxy holds, if it holds one."""
-        hold = pool.holds.get(work.runner) if pool.holds is not None else None
+        hold = pool.holds.get(work.runner()) if pool.holds is not None else None
         if hold is None or hold.is_lent or not hold.is_usable:  # lent: to the lease of a task around this one
             return pool.acquire(self._holder)
         if not hold.is_settled:
