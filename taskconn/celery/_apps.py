@@ -16,7 +16,7 @@ from .._registry import Registry, environment, process_registry
 from ..config import Databases, parse_databases
 from ..errors import ConfigurationError
 
-__all__ = ["adopt", "adopt_waiting", "install", "registry_of", "waiting", "watch"]
+__all__ = ["SETTING", "adopt", "adopt_copy", "adopt_waiting", "install", "registry_of", "waiting", "watch"]
 
 log = logging.getLogger("taskconn")
 
@@ -98,6 +98,19 @@ def adopt(app: Any) -> Registry:
     return registry or process_registry
 
 
+def adopt_copy(app: Any) -> Registry:
+    """
+    Do the same for the app that a child works for, after its task modules were imported.
+
+    A spawned child has two apps for one: the copy that was pickled to it, which runs the tasks, and the one that
+    the module has made again, which has what `taskconn.configure(..., app=app)` said.
+    """
+    registry = _registry_of_twin(app, _hide(app.conf))
+    if registry is not None:
+        _registry.install(app, registry)
+    return adopt(app)
+
+
 def adopt_waiting() -> None:
     """Take over the settings of apps whose configuration had not been read: a lease outside of tasks needs them now."""
     while waiting:
@@ -132,13 +145,8 @@ def _new_registry() -> Registry:
     return Registry(above=process_registry, below=environment)
 
 
-def _registry_of_twin(app: Any, databases: Databases | None) -> Registry | None:
-    """
-    Find the registry of the app that *app* is a copy of, or that is a copy of it.
-
-    A spawned child has two apps for one: the copy that was pickled to it, which runs the tasks, and the one that
-    the module makes again, which has what `taskconn.configure(..., app=app)` said.
-    """
+def _registry_of_twin(app: Any, databases: object) -> Registry | None:
+    """Find the registry of the app that *app* is a copy of, or that is a copy of it; only spawned children have any."""
     if not getattr(celery.app.base, "USING_EXECV", False):
         return None
     for other in _active_apps():

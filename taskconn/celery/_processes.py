@@ -99,7 +99,7 @@ def _begin(**_: Any) -> None:
         _Here.slot = Slot(_Here.board, index)
     watch_tasks()
     with contextlib.suppress(ConfigurationError):  # the worker has checked it; a task would be told
-        warm_up(_apps.adopt(app), half_of_alive_timeout(app))
+        warm_up(_apps.adopt_copy(app), half_of_alive_timeout(app))
     _count()
 
 
