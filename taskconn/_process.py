@@ -204,14 +204,15 @@ def current_runner() -> object:
     if asyncio is not None:
         with contextlib.suppress(AttributeError):  # being imported
             # current_task() raises where no loop runs, which costs more than the whole lease.
-            if asyncio._get_running_loop() is not None and (task := asyncio.current_task()) is not None:
+            loop = asyncio._get_running_loop()  # noqa: SLF001 -- documented for event loops
+            if loop is not None and (task := asyncio.current_task()) is not None:
                 return task
     greenlet = modules.get("greenlet")
     if greenlet is not None:
         with contextlib.suppress(AttributeError):  # being imported
-            current = greenlet.getcurrent()
+            current: Any = greenlet.getcurrent()
             if current.parent is not None:
-                return current  # type: ignore[no-any-return]  # greenlet is not imported here
+                return current
     return _here.thread
 
 
