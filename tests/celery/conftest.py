@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+
 from examples.servers import MySQLServer, RedisServer
 from tests.support.databases import MySQLDatabase, fresh_mysql_database
 from tests.support.process import Script
@@ -178,8 +179,7 @@ def _worker(
 
 
 @pytest.fixture(autouse=True)
-def _keep_out_of_other_tests() -> Iterator[None]:
+def _clean_celery_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no setting of the shell reach the workers."""
     for name in [name for name in os.environ if name.startswith("CELERY_")]:
-        os.environ.pop(name)
-    yield
+        monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""The project that workers of these tests run. What it is configured with, and what it does at import, the environment says."""
+"""The project that workers of these tests run; the environment says how it is configured and what it does at import."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ app.conf.update(json.loads(os.environ["PROJECT_SETTINGS"]))
 @app.task
 @with_db
 def put(db: Any, n: int, pause_s: float = 0.0) -> None:
+    """Store who runs, on which session, from when to when."""
     began = time.monotonic()
     with db.cursor() as cursor:
         cursor.execute("SELECT CONNECTION_ID()")
@@ -39,6 +40,7 @@ def put(db: Any, n: int, pause_s: float = 0.0) -> None:
 @app.task
 @with_db
 def put_and_fail(db: Any, n: int) -> None:
+    """Write a row that is to be rolled back."""
     db.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
     raise ValueError("no")
 
@@ -46,6 +48,7 @@ def put_and_fail(db: Any, n: int) -> None:
 @app.task
 @with_db
 def put_and_wait(db: Any, n: int) -> None:
+    """Write a row, and wait to be killed."""
     db.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
     say("in-transaction", os.getpid())
     time.sleep(60)
@@ -67,12 +70,13 @@ def put_in_thread(n: int) -> None:
 @app.task
 @with_db
 def send_nothing(db: Any) -> None:
-    pass
+    """Lease, and send no statement."""
 
 
 @app.task
 @with_db
 def count(db: Any) -> None:
+    """Tell how many rows there are, in the snapshot that this session has."""
     with db.cursor() as cursor:
         cursor.execute("SELECT COUNT(*) FROM visits")
         say("counted", cursor.fetchone()[0])
@@ -83,16 +87,19 @@ by_proxy = taskconn.proxy()
 
 @app.task
 def put_by_proxy(n: int) -> None:
+    """Write a row by the proxy, and leave it to nobody."""
     by_proxy.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
 
 
 @app.task
 def commit_by_proxy() -> None:
+    """Commit what the proxy's connection has."""
     by_proxy.commit()
 
 
 @app.task(soft_time_limit=40, time_limit=50)
 def tell_context() -> None:
+    """Tell what a lease would know of this task, and the seconds that it has left."""
     from taskconn._context import current_task
 
     task = current_task()
@@ -109,11 +116,10 @@ if "configured" in PLAN:
     taskconn.configure({"default": os.environ["PROJECT_DATABASE"]}, app=app)
 
 if "parent-leases" in PLAN and "FORKED_BY_MULTIPROCESSING" not in os.environ:
-    with taskconn.lease() as at_import:
-        with at_import.cursor() as its_cursor:
-            its_cursor.execute("SELECT CONNECTION_ID()")
-            print("SAY parent-session", its_cursor.fetchone()[0], flush=True)
-            its_cursor.execute("INSERT INTO visits (n) VALUES (-1)")
+    with taskconn.lease() as at_import, at_import.cursor() as its_cursor:
+        its_cursor.execute("SELECT CONNECTION_ID()")
+        print("SAY parent-session", its_cursor.fetchone()[0], flush=True)
+        its_cursor.execute("INSERT INTO visits (n) VALUES (-1)")
     held = taskconn.lease("held")
     held_db = held.__enter__()
     with held_db.cursor() as its_cursor:
@@ -126,7 +132,7 @@ if "async-task" in PLAN:
     @app.task(autoretry_for=(ValueError,))
     @with_db
     async def never_awaited(db: Any) -> None:
-        pass
+        """Stand for a mistake."""
 
 
 if "unknown-alias" in PLAN:
@@ -134,7 +140,7 @@ if "unknown-alias" in PLAN:
     @app.task
     @with_db("chache")
     def misspelt(db: Any) -> None:
-        pass
+        """Stand for another one."""
 
 
 if "lambda-password" in PLAN:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from examples.servers import MySQLServer
 from tests.support.databases import MySQLDatabase
 from tests.support.wire import Wire
@@ -20,7 +21,7 @@ def counting_wire(mariadb: MySQLServer) -> Iterator[Wire]:
 
 @pytest.fixture(scope="module")
 def worker(start_shared_worker: Callable[..., Any], database: MySQLDatabase, counting_wire: Wire) -> Any:
-    """Give a prefork worker with one child, whose connection was opened before its first task and runs over the wire."""
+    """Give a prefork worker with one child, whose connection is opened before its first task and runs over the wire."""
     parts = database.url.replace(f":{database.server.port}/", f":{counting_wire.port}/")
     started = start_shared_worker(database, "-c", "1", databases={"default": {"url": parts, "warm": True}})
     started.said("child")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from examples.servers import MySQLServer
 from tests.support.databases import MySQLDatabase
 
@@ -52,7 +54,7 @@ class Watch:
         return alive
 
     def most_sessions_above_children(self, pid_of: dict[int, int], parents: set[int]) -> int:
-        """Give by how many the sessions ever exceeded the children, without the parent's and those of ended children."""
+        """Give by how many sessions ever exceeded children, without the parent's and those of ended children."""
         last_alive = dict.fromkeys(pid_of.values(), 0.0)
         worst = -(10**6)
         for now, sessions, children in self.looks:
@@ -100,7 +102,7 @@ def assert_no_session_is_in_two_tasks_at_once(worker: Any) -> None:
         by_session[session].append((began, ended))
     for spans in by_session.values():
         spans.sort()
-        overlaps = [(one, other) for one, other in zip(spans, spans[1:], strict=False) if other[0] < one[1]]
+        overlaps = [(one, other) for one, other in itertools.pairwise(spans) if other[0] < one[1]]
         assert overlaps == []
 
 
@@ -191,7 +193,7 @@ def test_without_max_size_the_concurrency_is_the_limit(
 
 
 def test_killed_child_leaves_no_row(start_worker: Any, visits_database: MySQLDatabase) -> None:
-    """A child killed in the middle of a transaction leaves nothing behind, and its replacement serves the next tasks."""
+    """A child killed in the middle of a transaction leaves nothing behind; its replacement serves the next tasks."""
     worker = start_worker(visits_database, "-c", "1", "--prefetch-multiplier", "1")
 
     worker.send("put_and_wait", 7)
@@ -209,7 +211,7 @@ def test_killed_child_leaves_no_row(start_worker: Any, visits_database: MySQLDat
 def test_broker_without_event_loop_forks_from_a_thread(
     start_worker: Any, visits_database: MySQLDatabase, tmp_path: Any
 ) -> None:
-    """With a broker that has no event loop, children are replaced by a thread's fork; they have their own sessions too."""
+    """With a broker that has no event loop, a thread forks the replacements; they have sessions of their own too."""
     (tmp_path / "queue").mkdir()
     folder = str(tmp_path / "queue")
     settings = {

@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.databases import MySQLDatabase
 from tests.support.process import ROOT
 
-CONFIG = """
+URL = "mysql://app:s3cr3t-in-an-url@db.example/shop"
+CONFIG = f"""
 taskconn_databases = {{
-    "default": "{url}",
+    "default": "{URL}",
     "parts": {{"url": "mysql://db/shop", "user": "app", "password": "s3cr3t-in-a-mapping"}},
 }}
 imports = ["taskconn.celery"]
 """
 
-URL = "mysql://app:s3cr3t-in-an-url@db.example/shop"
-
 
 @pytest.fixture
 def python(tmp_path: Path) -> Callable[..., str]:
-    """Give a function that runs Python source in a fresh interpreter, in a folder of its own, and returns its output."""
+    """Give a function that runs Python source in a fresh interpreter and a folder of its own; it returns the output."""
 
     def run(source: str, *command: str, **files: str) -> str:
         for name, text in files.items():
@@ -47,47 +47,51 @@ def python(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+#: Ways to give settings: source of the project, and of its module `config`.
 PROJECTS = {
-    "module": ("from celery import Celery\napp = Celery('p', config_source='config')", CONFIG.format(url=URL)),
+    "module": ("app = Celery('p', config_source='config')", CONFIG),
     "namespace": (
-        "from celery import Celery\napp = Celery('p')\napp.config_from_object('config', namespace='CELERY')",
-        "CELERY_TASKCONN_DATABASES = {'default': '%s', 'parts': {'url': 'mysql://db/s', 'password': 's3cr3t'}}\n"
-        "CELERY_IMPORTS = ['taskconn.celery']" % URL,
+        "app = Celery('p')\napp.config_from_object('config', namespace='CELERY')",
+        CONFIG.replace("taskconn_databases", "CELERY_TASKCONN_DATABASES").replace("imports", "CELERY_IMPORTS"),
     ),
     "dict": (
-        "from celery import Celery\napp = Celery('p')\nimport config\n"
-        "app.config_from_object({k: v for k, v in vars(config).items() if k[0] != '_'})",
-        CONFIG.format(url=URL),
+        (
+            "import config\napp = Celery('p')\n"
+            "app.config_from_object({k: v for k, v in vars(config).items() if k[0] != '_'})"
+        ),
+        CONFIG,
     ),
-    "update": (
-        "from celery import Celery\napp = Celery('p')\napp.conf.update(imports=['taskconn.celery'], "
-        "taskconn_databases={'default': '%s'})" % URL,
-        "",
-    ),
+    "update": ("import config\napp = Celery('p')\napp.conf.update(vars(config))", CONFIG),
     "update after import": (
-        "from celery import Celery\napp = Celery('p', imports=['taskconn.celery', 'config'])",
-        "from celery import current_app\ncurrent_app.conf.update(taskconn_databases={'default': '%s'})" % URL,
+        "app = Celery('p', imports=['taskconn.celery', 'config'])",
+        CONFIG + "from celery import current_app\ncurrent_app.conf.update(taskconn_databases=taskconn_databases)",
     ),
     "shared with RQ": (
-        "from celery import Celery\napp = Celery('p', config_source='config')",
-        "TASKCONN_DATABASES = {'default': '%s'}\nimports = ['taskconn.celery']" % URL,
+        "app = Celery('p', config_source='config')",
+        CONFIG.replace("taskconn_databases", "TASKCONN_DATABASES"),
     ),
     "malformed": (
-        "from celery import Celery\napp = Celery('p', imports=['taskconn.celery'], taskconn_databases='%s')" % URL,
+        f"app = Celery('p', imports=['taskconn.celery'], taskconn_databases='{URL}')",
         "",
     ),
     "install": (
-        "from celery import Celery\nimport taskconn.celery\napp = Celery('p')\n"
-        "taskconn.celery.install(app, {'default': '%s'})" % URL,
-        "",
+        "import config, taskconn.celery\napp = Celery('p')\ntaskconn.celery.install(app, config.taskconn_databases)",
+        CONFIG,
     ),
 }
+
+
+def report(python: Callable[..., str], project: str, config: str) -> str:
+    """Run `celery report`."""
+    return python(
+        "", "-m", "celery", "-A", "project", "report", project=f"from celery import Celery\n{project}", config=config
+    )
 
 
 @pytest.mark.parametrize(("project", "config"), PROJECTS.values(), ids=PROJECTS.keys())
 def test_report_shows_no_password(python: Callable[..., str], project: str, config: str) -> None:
     """`celery report` shows no password, however the settings were given."""
-    output = python("", "-m", "celery", "-A", "project", "report", project=project, config=config)
+    output = report(python, project, config)
 
     assert "databases: '********'" in output.lower()
     assert "s3cr3t" not in output
@@ -95,17 +99,13 @@ def test_report_shows_no_password(python: Callable[..., str], project: str, conf
 
 def test_report_would_show_passwords(python: Callable[..., str]) -> None:
     """Celery itself shows what stands in a mapping: so the test above bites."""
-    config = CONFIG.format(url=URL).replace("taskconn.celery", "json")
-
-    output = python("", "-m", "celery", "-A", "project", "report", project=PROJECTS["module"][0], config=config)
+    output = report(python, PROJECTS["module"][0], CONFIG.replace("taskconn.celery", "json"))
 
     assert "s3cr3t-in-an-url" in output
 
 
 @pytest.mark.parametrize("pool", ["fork", "spawn"])
-def test_inspect_and_debug_log_show_no_password(
-    start_worker: Any, visits_database: MySQLDatabase, pool: str
-) -> None:
+def test_inspect_and_debug_log_show_no_password(start_worker: Any, visits_database: MySQLDatabase, pool: str) -> None:
     """`inspect conf`, `inspect stats` and a worker's debug log show none either, and the settings still work."""
     password = visits_database.server.password
     worker = start_worker(visits_database, "-l", "debug", "-c", "1", "--pool-start-method", pool)
