@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +15,8 @@ import taskconn
 from taskconn import _context
 from taskconn._context import TaskContext
 from taskconn._pool import Pool
-from taskconn.testing import FakeConnection, FakeDriver
+from taskconn.driver import Session, Target
+from taskconn.testing import FakeConnection, FakeDriver, FakeError
 
 
 @dataclass
@@ -77,3 +81,55 @@ def task(running: list[TaskContext], **fields: Any) -> Iterator[None]:
         yield
     finally:
         running.pop()
+
+
+class WiredConnection(FakeConnection):
+    """A fake connection that says what it is asked over a real socket; the test holds the other end."""
+
+    def __init__(self, number: int, session: Session) -> None:
+        super().__init__(number, session)
+        self.socket, self.server = socket.socketpair()
+        self.server.settimeout(5)
+
+    def _send(self, words: str) -> None:
+        super()._send(words)
+        self.socket.sendall(f"{words}\n".encode())
+
+    def heard(self) -> str:
+        """Read what the server's end has got so far."""
+        self.server.setblocking(False)
+        try:
+            return self.server.recv(65536).decode()
+        except BlockingIOError:
+            return ""
+        finally:
+            self.server.settimeout(5)
+
+
+class WiredDriver(FakeDriver):
+    """Open `WiredConnection` objects: what is said of sockets and of forks can be seen."""
+
+    connection_type = WiredConnection
+    errors = (FakeError, OSError)
+
+    def open(self, target: Target, timeout_s: float) -> WiredConnection:
+        super().open(target, timeout_s)
+        connection = WiredConnection(len(self.opened), Session(target.alias, os.getpid()))
+        self.opened[-1] = connection
+        return connection
+
+    def sockets(self, connection: FakeConnection) -> list[int]:
+        assert isinstance(connection, WiredConnection)
+        return [connection.socket.fileno()]
+
+    def close(self, connection: FakeConnection, timeout_s: float) -> None:
+        assert isinstance(connection, WiredConnection)
+        with contextlib.suppress(OSError):
+            connection.socket.sendall(b"goodbye\n")
+        super().close(connection, timeout_s)
+        connection.socket.close()
+
+    def invalidate(self, connection: FakeConnection) -> None:
+        assert isinstance(connection, WiredConnection)
+        super().invalidate(connection)
+        connection.socket.close()
