@@ -72,7 +72,7 @@ class Suite:
         self.environ = clean | {
             "COMPAT_REDIS_PORT": str(port),
             "COMPAT_SWAP": "1" if is_swapped else "0",
-            "PYTHONPATH": str(SHIM),
+            "PYTHONPATH": os.pathsep.join([str(SHIM), str(folder)]),  # before `tests` of this tree
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
         expected = "taskconn.rq" if is_swapped else "rq.worker"

@@ -15,7 +15,7 @@ from tests.support.databases import MySQLDatabase
 from tests.support.process import Script
 
 #: Longest wait for what is only a matter of milliseconds, in seconds.
-_PATIENCE_S = 10.0
+_PATIENCE_S = 30.0
 
 #: The article's program: ten processes insert over what looks like one global connection.
 _ARTICLE = """
