@@ -180,6 +180,7 @@ def fetch(folder: Path) -> tuple[str, Path]:
 
 def main(words: Iterable[str] | None = None) -> int:
     """Run both, print the table, and return 1 if fewer tests pass with taskconn's classes."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # servers and folder are left tidy
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", help="files of RQ's suite, such as test_worker.py; all if none is named")
     wanted = parser.parse_args(words).files
