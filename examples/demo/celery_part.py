@@ -43,7 +43,7 @@ def command() -> list[str]:
 
 def send(broker_url: str, tasks: int, victim: int) -> None:
     """Put *tasks* tasks into the queue; the first attempt of number *victim* will be killed."""
-    app.conf.broker_url = broker_url
+    app.conf.update(broker_url=broker_url)
     with app.producer_or_acquire() as producer:
         for number in range(tasks):
             insert_car.apply_async((number,), {"is_victim": number == victim}, producer=producer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import Any
@@ -54,5 +53,5 @@ def main() -> None:
     """Run the worker until SIGTERM."""
     parent = task.ParentWork(SYSTEM)
     with redis.Redis.from_url(os.environ["DEMO_BROKER_URL"]) as connection:
-        taskconn.rq.Worker(["demo"], connection=connection).work(logging_level=logging.ERROR)
+        taskconn.rq.Worker(["demo"], connection=connection).work(logging_level="ERROR")
     parent.end()
