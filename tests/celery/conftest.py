@@ -136,7 +136,7 @@ def start_worker(redis_server: RedisServer, tmp_path: Path) -> Iterator[Start]:
     """
     Give a function that starts a worker: ``start_worker(database, "-P", "solo", plan="...", settings={})``.
 
-    It returns when the worker is ready; with ``waits=False`` at once.
+    It returns when the worker is ready; with ``waits=False`` at once. ``queued=60`` tasks are sent before it starts.
     """
     with starting(redis_server, tmp_path) as start:
         yield start
@@ -159,6 +159,7 @@ def _worker(
     settings: dict[str, Any] | None = None,
     plan: str = "",
     waits: bool = True,
+    queued: int = 0,
     environ: dict[str, str] | None = None,
 ) -> Worker:
     queue = f"queue-{uuid.uuid4().hex[:8]}"
@@ -179,8 +180,10 @@ def _worker(
     command = [sys.executable, "-m", "celery", "-A", "tests.celery.project", "worker", "-n", f"{queue}@local"]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "info", *options]
     variables = {"PROJECT_SETTINGS": json.dumps(own), "PROJECT_PLAN": plan, **(environ or {})}
-    script = Script(command, environ=variables, log_path=log_path)
     client = Celery("client", set_as_current=False, changes=shared)
+    for n in range(queued):
+        client.send_task("tests.celery.project.put", (n,), queue=queue)
+    script = Script(command, environ=variables, log_path=log_path)
     worker = Worker(script, database, client, queue)
     if waits:
         try:
