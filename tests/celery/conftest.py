@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, _state
 
+import taskconn.celery
 from examples.servers import MySQLServer, RedisServer
+from taskconn import _registry
+from taskconn.testing import FakeDriver
 from tests.support.databases import MySQLDatabase, fresh_mysql_database
 from tests.support.process import Script
 
@@ -199,3 +202,30 @@ def _clean_celery_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no setting of the shell reach the workers."""
     for name in [name for name in os.environ if name.startswith("CELERY_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def make_app() -> Iterator[Callable[..., Celery]]:
+    """Give a function that makes an app, with a fake server as its alias "default"."""
+    apps: list[Celery] = []
+    shared = set(_state._on_app_finalizers)  # every task of every app is offered to every later one
+
+    def make(name: str = "shop", **settings: Any) -> Celery:
+        app = Celery(name, broker="memory://", set_as_current=False, **settings)
+        app.driver = FakeDriver()  # type: ignore[attr-defined]  # for the test to look at
+        taskconn.celery.install(app).add("default", app.driver)  # type: ignore[attr-defined]
+        apps.append(app)
+        return app
+
+    yield make
+    _state._on_app_finalizers.clear()
+    _state._on_app_finalizers.update(shared)
+    for app in apps:
+        _registry._installed.pop(app, None)
+        app.close()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Celery]) -> Celery:
+    """Give an app with a fake server."""
+    return make_app()
