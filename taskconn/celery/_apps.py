@@ -51,6 +51,8 @@ def install(app: Any, databases: Any) -> Registry:
         app.conf[SETTING] = taken = Databases(databases)
         registry.use_settings(taken.raw)
     _registry.install(app, registry)
+    if databases is None:
+        _meet(app)
     return registry
 
 

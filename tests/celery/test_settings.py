@@ -206,3 +206,28 @@ def test_settings_said_to_one_app_reach_its_children(
 
     assert [visit[0] for visit in worker.visits()] == [1, 2]
     assert worker.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "app.conf.taskconn_databases = databases; taskconn.celery.install(app)",
+        "taskconn.celery.install(app); app.conf.taskconn_databases = databases",
+        "app.config_from_object({'taskconn_databases': databases}); taskconn.celery.install(app)",
+    ],
+    ids=["set before", "set after", "not read yet"],
+)
+def test_installed_app_is_looked_into_outside_of_tasks(python: Callable[..., str], source: str) -> None:
+    """`install(app)` without settings finds those of the app, also for a lease that no task takes."""
+    program = f"""
+from celery import Celery
+import taskconn.celery
+
+app = Celery("p", set_as_current=False)
+databases = {{"default": "sqlite:///:memory:"}}
+{source}
+with taskconn.lease() as db:
+    print(db.execute("SELECT 7").fetchone())
+"""
+
+    assert python(program).strip() == "(7,)"

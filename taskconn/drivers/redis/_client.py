@@ -61,7 +61,7 @@ class Client(redis.Redis):
     connection_pool: SafePool
     connection: Any
 
-    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> redis.client.Pipeline:  # noqa: FBT001, FBT002
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> redis.client.Pipeline:  # noqa: FBT001, FBT002 -- as above
         """Make a pipeline."""
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
