@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 from . import _process
@@ -117,13 +118,14 @@ class FakeDriver(Driver[FakeConnection]):
 
     def __init__(self) -> None:
         self.opened: list[FakeConnection] = []
+        self._numbers = itertools.count(1)  # threads may open at the same time
         self.is_refusing = False
 
     def open(self, target: Target, timeout_s: float) -> FakeConnection:
         """Open one, or raise `FakeError` if told so."""
         if self.is_refusing:
             raise FakeError("the fake server refuses")
-        connection = FakeConnection(len(self.opened) + 1, Session(target.alias, _process.getpid()))
+        connection = FakeConnection(next(self._numbers), Session(target.alias, _process.getpid()))
         self.opened.append(connection)
         return connection
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ from examples.servers import MariaDB, MySQLServer, PrivateServer, Redis, RedisSe
 from tests.support.databases import MySQLDatabase, RedisDatabase, empty_redis_database, fresh_mysql_database
 from tests.support.process import Script
 from tests.support.wire import Wire
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; the programs of the tests inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Servers of the developer's own, to be used instead of private ones. What they hold may be overwritten.
 _MYSQL_URL = os.environ.get("TASKCONN_TEST_MYSQL_URL")

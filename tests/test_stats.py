@@ -5,7 +5,6 @@ import contextlib
 import pytest
 
 import taskconn
-from taskconn import _registry
 from taskconn.telemetry import Counters
 from tests.support.core import Fake, fake
 
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.portable
 def apps(monkeypatch: pytest.MonkeyPatch) -> tuple[Fake, Fake]:
     """Give two registries that both have the alias ``default``, and are all that there are."""
     pair = fake(), fake()
-    monkeypatch.setattr(_registry, "registries", lambda: [app.registry for app in pair])
+    monkeypatch.setattr(taskconn, "registries", lambda: [app.registry for app in pair])
     return pair
 
 
