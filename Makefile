@@ -11,7 +11,7 @@ BIN := .venv/bin
 
 help:
 	@echo 'make venv      the virtual environment .venv, made anew when pyproject.toml changes'
-	@echo 'make servers   MariaDB and Redis for the tests (Debian packages; their services stay off)'
+	@echo 'make servers   MariaDB, PostgreSQL, PgBouncer and Redis for the tests (Debian packages; services stay off)'
 	@echo 'make test      all tests, with private servers'
 	@echo 'make portable  the tests that need no server and no fork'
 	@echo 'make coverage  all tests, and which lines they reach, in worker processes too'
