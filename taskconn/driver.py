@@ -51,7 +51,7 @@ class Target:
     def address(self) -> str:
         """Where to, without user and password: ``db.example:3306``, or a path."""
         if self.host is None:
-            return self.query.get("unix_socket") or self.database or self.scheme
+            return self.query.get("unix_socket") or self.query.get("host") or self.database or self.scheme
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
     def __repr__(self) -> str:

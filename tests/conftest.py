@@ -82,7 +82,7 @@ def mysql_database(mariadb: MySQLServer) -> Iterator[MySQLDatabase]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQLServer]:
-    """Give the session's PostgreSQL: the one in TASKCONN_TEST_POSTGRESQL_URL, else a private one; it is left running."""
+    """Give the session's PostgreSQL: that of TASKCONN_TEST_POSTGRESQL_URL, else a private one; it is left running."""
     if _POSTGRESQL_URL:
         yield PostgreSQLServer(_POSTGRESQL_URL)
         return
@@ -92,7 +92,7 @@ def postgresql() -> Iterator[PostgreSQLServer]:
 
 @pytest.fixture
 def private_postgresql() -> Iterator[PostgreSQL]:
-    """Give a PostgreSQL that belongs to the test, with TLS: it may be killed, paused, restarted. Takes a second to start."""
+    """Give a PostgreSQL with TLS that belongs to the test: it may be killed, paused, restarted. Takes a second."""
     with _start(PostgreSQL(tls=True)) as server:
         yield server
 

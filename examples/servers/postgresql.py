@@ -152,7 +152,7 @@ class PostgreSQL(PostgreSQLServer, PrivateServer):
 
             make_certificates(self.folder)
         _give(self.folder, self.user_id)
-        command = [initdb, "--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"]
+        command = [initdb, "--no-sync", "--encoding=UTF8", "--locale=C", "--auth=md5"]
         command += [f"--username={self.user}", f"--pwfile={password}", f"--pgdata={self.folder / 'data'}"]
         identity = {"user": self.user_id.uid, "group": self.user_id.gid, "extra_groups": []} if self.user_id else {}
         with self.log_path.open("ab") as log:
@@ -240,7 +240,7 @@ class PgBouncer(PostgreSQLServer, PrivateServer):
             "listen_addr": self.host,
             "listen_port": str(self.port),
             "unix_socket_dir": "",
-            "auth_type": "scram-sha-256",
+            "auth_type": "md5",
             "auth_file": str(self.folder / "users.txt"),
             "pool_mode": self._pool_mode,
             "max_client_conn": "100",
@@ -257,7 +257,9 @@ class PgBouncer(PostgreSQLServer, PrivateServer):
 
 def _find(name: str) -> str:
     """Find a program of the newest PostgreSQL."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: _number(path.parent.name), reverse=True)
+    versions = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: _number(path.parent.name), reverse=True
+    )
     return find_program(name, _PACKAGE, *map(str, versions))
 
 

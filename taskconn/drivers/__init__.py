@@ -35,6 +35,8 @@ class DriverRow:
     extra: str = ""
 
 
+_PSYCOPG = DriverRow("taskconn.drivers.psycopg", "Psycopg", "psycopg", "postgresql")
+_PSYCOPG2 = DriverRow("taskconn.drivers.psycopg2", "Psycopg2", "psycopg2", "psycopg2")
 _PYMYSQL = DriverRow("taskconn.drivers.pymysql", "PyMySQL", "PyMySQL", "mysql")
 _REDIS = DriverRow("taskconn.drivers.redis", "Redis", "redis", "redis")
 _SQLITE = DriverRow("taskconn.drivers.sqlite", "SQLite")
@@ -43,6 +45,10 @@ _SQLITE = DriverRow("taskconn.drivers.sqlite", "SQLite")
 TABLE: Mapping[str, DriverRow] = {
     "mysql": _PYMYSQL,
     "mysql+pymysql": _PYMYSQL,
+    "postgres": _PSYCOPG,
+    "postgresql": _PSYCOPG,
+    "postgresql+psycopg": _PSYCOPG,
+    "postgresql+psycopg2": _PSYCOPG2,
     "redis": _REDIS,
     "rediss": _REDIS,
     "sqlite": _SQLITE,
@@ -53,6 +59,11 @@ TABLE: Mapping[str, DriverRow] = {
 _SYNONYMS: Mapping[str, str] = {
     "file": "sqlite",
     "mariadb": "mysql",
+    "pgsql": "postgresql",
+    "psql": "postgresql",
+    "psycopg": "postgresql+psycopg",
+    "psycopg2": "postgresql+psycopg2",
+    "psycopg3": "postgresql+psycopg",
     "pymysql": "mysql+pymysql",
     "redis+socket": "unix",
     "redis+unix": "unix",

@@ -10,6 +10,8 @@ import pytest
 
 from taskconn._url import split
 from taskconn.driver import Driver, Target
+from taskconn.drivers.psycopg import Psycopg
+from taskconn.drivers.psycopg2 import Psycopg2
 from taskconn.drivers.pymysql import PyMySQL
 from taskconn.drivers.redis import Redis
 from taskconn.drivers.sqlite import SQLite
@@ -118,6 +120,70 @@ class PyMySQLRow(Row):
             return cursor.fetchall(), ((number,),)
 
 
+class _PostgreSQLRow(Row):
+    misspelt, meant = "sslmod", "sslmode"
+
+    def prepare(self, connection: Any) -> None:
+        self.write_sql(connection, "CREATE TABLE IF NOT EXISTS car (name TEXT)")
+        connection.commit()
+
+    def write_sql(self, connection: Any, sql: str, *arguments: Any) -> Any:
+        cursor = connection.cursor()
+        cursor.execute(sql, arguments or None)
+        return cursor
+
+    def write(self, connection: Any, value: str) -> None:
+        self.write_sql(connection, "INSERT INTO car VALUES (%s)", value)
+
+    def values(self, connection: Any) -> list[str]:
+        return [name for (name,) in self.write_sql(connection, "SELECT name FROM car ORDER BY name").fetchall()]
+
+    def session_id(self, connection: Any) -> str:
+        return str(self.write_sql(connection, "SELECT pg_backend_pid()").fetchone()[0])
+
+    def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
+        way = number % 3
+        if way == 0:
+            rows = self.write_sql(connection, "SELECT %s::int, repeat('x', %s::int)", number, number % 3000).fetchall()
+            return rows, [(number, "x" * (number % 3000))]
+        if way == 1:
+            with connection.cursor(f"c{number}") as cursor:
+                cursor.execute("SELECT g + %s FROM generate_series(1, 5) g", (number,))
+                return [value for (value,) in cursor.fetchmany(5)], [number + step for step in range(1, 6)]
+        self.write_sql(connection, f"SET taskconn.number = {number}")
+        connection.commit()
+        return self.write_sql(connection, "SHOW taskconn.number").fetchall(), [(str(number),)]
+
+
+class PsycopgRow(_PostgreSQLRow):
+    name = "psycopg"
+    driver = Psycopg
+
+    def url(self, request: pytest.FixtureRequest) -> str:
+        url: str = request.getfixturevalue("postgresql_database").url
+        return url
+
+    def half_read(self, connection: Any) -> Any:
+        rows = connection.cursor().stream("SELECT generate_series(1, 20000)")
+        assert next(rows) == (1,)
+        return rows
+
+
+class Psycopg2Row(_PostgreSQLRow):
+    name = "psycopg2"
+    driver = Psycopg2
+
+    def url(self, request: pytest.FixtureRequest) -> str:
+        url: str = request.getfixturevalue("postgresql_database").url
+        return url.replace("postgresql://", "postgresql+psycopg2://")
+
+    def half_read(self, connection: Any) -> Any:
+        cursor = connection.cursor("half")
+        cursor.execute("SELECT generate_series(1, 20000)")
+        assert cursor.fetchone() == (1,)
+        return cursor
+
+
 class SQLiteRow(Row):
     name = "sqlite"
     driver = SQLite
@@ -192,4 +258,6 @@ class RedisRow(Row):
 
 
 #: Name to row.
-ROWS: Mapping[str, Row] = {row.name: row for row in (PyMySQLRow(), SQLiteRow(), RedisRow())}
+ROWS: Mapping[str, Row] = {
+    row.name: row for row in (PyMySQLRow(), PsycopgRow(), Psycopg2Row(), SQLiteRow(), RedisRow())
+}

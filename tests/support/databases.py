@@ -84,7 +84,9 @@ class PostgreSQLDatabase:
     @property
     def unix_url(self) -> str:
         """Its taskconn URL, over the Unix socket; only on a private server."""
-        assert isinstance(self.server, PostgreSQL), "a server that is named in the environment is reached over TCP alone"
+        assert isinstance(self.server, PostgreSQL), (
+            "a server that is named in the environment is reached over TCP alone"
+        )
         return self.server.unix_url(self.name)
 
     def connect(self, **arguments: Any) -> psycopg.Connection[Any]:
