@@ -1,4 +1,4 @@
-"""The connect arguments of libpq, PostgreSQL's client library, which several clients share; no client is imported here."""
+"""The connect arguments of libpq, PostgreSQL's client library, which several clients share; none is imported here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .errors import InvalidSettingsError
 __all__ = ["NAMES", "read_arguments"]
 
 #: What libpq 18 takes. Older ones take less: a driver leaves out what the installed one does not know.
-NAMES = (
+NAMES = (  # noqa: SIM905 -- fifty lines of a list say no more
     "application_name channel_binding client_encoding dbname fallback_application_name gssdelegation gssencmode gsslib "
     "host hostaddr keepalives keepalives_count keepalives_idle keepalives_interval krbsrvname load_balance_hosts "
     "max_protocol_version min_protocol_version oauth_client_id oauth_client_secret oauth_issuer oauth_scope options "

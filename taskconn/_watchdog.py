@@ -124,10 +124,10 @@ class _Watchdog:
     # -- forks (`_process.ForkAware`): the thread is not there in a child -------------------------------------
 
     def before_fork(self) -> None:
-        """Nothing is to be done in the parent."""
+        """Do nothing: the parent goes on as it was."""
 
     def sockets(self) -> list[Socket]:
-        """The sockets are listed by the pools."""
+        """List none: the pools do."""
         return []
 
     def after_fork_in_child(self, parent: Owner) -> None:
@@ -137,15 +137,12 @@ class _Watchdog:
 
 def system_thread() -> Callable[..., Any]:
     """Give what starts a thread of the operating system, whatever has been patched."""
-    for name, read in (("gevent.monkey", "get_original"), ("eventlet.patcher", "original")):
-        patcher = sys.modules.get(name)
-        if patcher is not None:
-            found = getattr(patcher, read)
-            start = (
-                found("_thread", "start_new_thread") if read == "get_original" else found("_thread").start_new_thread
-            )
-            return start  # type: ignore[no-any-return]  # they have no types
-    return _thread.start_new_thread
+    start: Callable[..., Any] = _thread.start_new_thread
+    if (gevent := sys.modules.get("gevent.monkey")) is not None:
+        start = gevent.get_original("_thread", "start_new_thread")
+    elif (eventlet := sys.modules.get("eventlet.patcher")) is not None:
+        start = eventlet.original("_thread").start_new_thread
+    return start
 
 
 _watchdog = _Watchdog()

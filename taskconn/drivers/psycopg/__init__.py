@@ -16,10 +16,10 @@ from ... import _process
 from ..._arguments import Reader, boolean, refuse_autocommit
 from ..._libpq import read_arguments
 from ...driver import Driver, Session, Target
-from ._connection import Connection, Cursor
+from ._connection import Connection, Cursor, ServerCursor
 from ._waiting import drive
 
-__all__ = ["Connection", "Cursor", "Psycopg"]
+__all__ = ["Connection", "Cursor", "Psycopg", "ServerCursor"]
 
 _monotonic = time.monotonic
 
@@ -61,7 +61,7 @@ class Psycopg(Driver[Connection]):
 
     @property
     def errors(self) -> tuple[type[BaseException], ...]:
-        """psycopg's errors, and the operating system's."""
+        """Its own errors, and the operating system's."""
         return (psycopg.Error, OSError)
 
     def validate(self, target: Target) -> None:

@@ -16,7 +16,7 @@ from ...driver import Peek, Session, peek
 from ._guarded import GuardedConnection
 from ._waiting import NoAnswerError
 
-__all__ = ["Connection", "Cursor"]
+__all__ = ["Connection", "Cursor", "ServerCursor"]
 
 _monotonic = time.monotonic
 
@@ -46,12 +46,26 @@ class Cursor(psycopg.Cursor[Any]):
             yield copy
 
 
+class ServerCursor(psycopg.ServerCursor[Any]):
+    """A cursor that lives at the server, and is never closed there by a process that does not own it."""
+
+    _conn: GuardedConnection
+
+    def close(self) -> None:
+        """Close; at the server too, if that can be."""
+        if self._conn.is_beyond_use():
+            self._closed = True
+        else:
+            super().close()
+
+
 class Connection(GuardedConnection):
     """A psycopg connection that counts statements, and asks before a task settles by hand what is not its own."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.cursor_factory = Cursor
+        self.server_cursor_factory = ServerCursor
         self._at_open = self._client_state()
 
     def belong_to(self, session: Session, settings: Mapping[str, Any]) -> None:
@@ -79,6 +93,10 @@ class Connection(GuardedConnection):
             return
         self._refuse("rollback")
         super().rollback()
+
+    def _set_autocommit(self, value: bool) -> None:  # noqa: FBT001 -- psycopg's signature
+        self._refuse("autocommit")
+        super()._set_autocommit(value)
 
     @contextlib.contextmanager
     def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> Iterator[Any]:  # noqa: FBT001, FBT002 -- psycopg's signature

@@ -78,8 +78,8 @@ class GuardedConnection(psycopg.Connection[Any]):
         super()._check_connection_ok()
 
     def _try_cancel(self, **named: Any) -> None:
-        # Called when half-read rows are collected. Cancelling opens a connection of its own, which no dead socket stops:
-        # a child would cancel its parent's query.
+        # Called when half-read rows are collected. Cancelling opens a connection of its own, which no dead socket
+        # stops: a child would cancel its parent's query.
         if self.session.owner_pid == getpid():
             super()._try_cancel(**named)
 
@@ -170,7 +170,9 @@ class GuardedConnection(psycopg.Connection[Any]):
     def ping_steps(self) -> Generator[Any, Any, None]:
         """Ask nothing, and hear that it was understood: the shortest round trip."""
         self.pgconn.send_query(b"")
-        yield from generators.execute(self.pgconn)
+        results = yield from generators.execute(self.pgconn)
+        if [result.status for result in results] != [pq.ExecStatus.EMPTY_QUERY]:
+            raise psycopg.OperationalError("the server's answer was a last word")
 
     def drain_steps(self) -> Generator[Any, Any, None]:
         """Read what the task asked for and did not read, so that the next command can be sent."""

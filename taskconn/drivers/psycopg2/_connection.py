@@ -29,7 +29,8 @@ def _counted(name: str) -> Any:
     base = getattr(_Base, name)
 
     def change(self: Connection, value: Any) -> None:
-        self.refuse(name)
+        if name == "autocommit":
+            self.refuse(name)
         self.exchange(base.__set__, self, value)
 
     return property(base.__get__, change, doc=base.__doc__)
@@ -47,7 +48,7 @@ class Connection(GuardedConnection):
         super().__init__(dsn, session)
         self.cursor_factory: Any = settings.get("cursor_factory")
         if settings.get("autocommit"):
-            _Base.autocommit.__set__(self, True)
+            _Base.autocommit.__set__(self, True)  # noqa: FBT003 -- a value
         self._at_open = self._client_state()
         session.sent = 0
 
@@ -148,14 +149,17 @@ class Connection(GuardedConnection):
             return
         session = self.session
         session.pending = True
+        deadline = Deadline(self.fileno(), timeout_s)
         try:
-            with Deadline(self.fileno(), timeout_s):
+            with deadline:
                 self.watch(self._settle, verb)
-        except psycopg2.Error:
-            if self.closed or self.is_busy():
-                self.drop()
-            else:
+        except psycopg2.Error as error:
+            if not self.closed and not self.is_busy():
                 session.pending = False  # refused
+                raise
+            self.drop()
+            if deadline.has_passed:
+                raise psycopg2.OperationalError(f"the server did not answer {verb} in time") from error
             raise
         session.pending = False
 
@@ -228,9 +232,9 @@ class Connection(GuardedConnection):
     def _ping(self) -> None:
         is_to_switch = self.status == ext.STATUS_READY and not self.autocommit
         if is_to_switch:
-            _Base.autocommit.__set__(self, True)
+            _Base.autocommit.__set__(self, True)  # noqa: FBT003 -- a value
         try:
             ext.cursor(self).execute("SELECT 1")
         finally:
             if is_to_switch and not self.closed:
-                _Base.autocommit.__set__(self, False)
+                _Base.autocommit.__set__(self, False)  # noqa: FBT003 -- as above

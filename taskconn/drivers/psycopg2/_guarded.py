@@ -30,8 +30,8 @@ class GuardedConnection(ext.connection):
     """
 
     def __init__(self, dsn: str, session: Session) -> None:
+        self.session = session  # first: a wait callback polls while connecting
         super().__init__(dsn)
-        self.session = session
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
