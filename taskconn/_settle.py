@@ -106,6 +106,7 @@ def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         # The outcome stands, whatever a reset (a callable of the user's, perhaps) makes of the session afterwards.
         log.warning("connection %r: cleaning in process %d failed: %r", pool.alias, _process.getpid(), exception)
     else:
+        pooled.session.sent = 0  # a proxy that keeps the connection has nothing to settle any more
         pool.give_back(pooled)
 
 

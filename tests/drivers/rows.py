@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pymysql.cursors
 import pytest
 
-from taskconn._url import split
+from taskconn._url import settle, split
 from taskconn.driver import Driver, Target
 from taskconn.drivers.psycopg import Psycopg
 from taskconn.drivers.psycopg2 import Psycopg2
@@ -19,7 +19,7 @@ from taskconn.drivers.sqlite import SQLite
 
 def target_of(url: str, **changes: Any) -> Target:
     """Read *url* as an alias's settings would; *changes* are attributes of the target."""
-    place = split("default", url)
+    place = settle("default", split("default", url))
     parts = {"host": place.host, "port": place.port, "user": place.user, "database": place.database}
     password = place.password.value if place.password else None
     return Target(

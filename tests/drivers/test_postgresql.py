@@ -232,6 +232,21 @@ def test_transaction_begun_by_sql_is_settled_too(driver: Driver[Any], open_: Mak
     assert _run(db, "SELECT name FROM car").fetchall() == [("Lada",)]
 
 
+def test_savepoint_undoes_a_failed_statement_alone(driver: Driver[Any], open_: Make) -> None:
+    """After going back to a savepoint the transaction goes on, with what was done before it."""
+    db = open_()
+    _run(db, "INSERT INTO car VALUES (1, 'Volvo')")
+    driver.savepoint(db, "before")
+    with pytest.raises(driver.errors, match="division by zero"):
+        _run(db, "SELECT 1/0")
+
+    driver.rollback_to(db, "before")
+    driver.release(db, "before")
+    driver.commit(db, 5)
+
+    assert _run(db, "SELECT name FROM car").fetchall() == [("Volvo",)]
+
+
 # -- liveness --------------------------------------------------------------------------------------------
 
 
