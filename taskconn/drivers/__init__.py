@@ -35,6 +35,10 @@ class DriverRow:
     extra: str = ""
 
 
+_MYSQLCONNECTOR = DriverRow(
+    "taskconn.drivers.mysqlconnector", "MySQLConnector", "mysql-connector-python", "mysqlconnector"
+)
+_MYSQLDB = DriverRow("taskconn.drivers.mysqldb", "MySQLdb", "mysqlclient", "mysqlclient")
 _PYMYSQL = DriverRow("taskconn.drivers.pymysql", "PyMySQL", "PyMySQL", "mysql")
 _REDIS = DriverRow("taskconn.drivers.redis", "Redis", "redis", "redis")
 _SQLITE = DriverRow("taskconn.drivers.sqlite", "SQLite")
@@ -42,6 +46,8 @@ _SQLITE = DriverRow("taskconn.drivers.sqlite", "SQLite")
 #: Scheme to driver. A new driver is one file in this folder and its rows here.
 TABLE: Mapping[str, DriverRow] = {
     "mysql": _PYMYSQL,
+    "mysql+mysqlconnector": _MYSQLCONNECTOR,
+    "mysql+mysqldb": _MYSQLDB,
     "mysql+pymysql": _PYMYSQL,
     "redis": _REDIS,
     "rediss": _REDIS,
@@ -53,6 +59,9 @@ TABLE: Mapping[str, DriverRow] = {
 _SYNONYMS: Mapping[str, str] = {
     "file": "sqlite",
     "mariadb": "mysql",
+    "mysqlclient": "mysql+mysqldb",
+    "mysqlconnector": "mysql+mysqlconnector",
+    "mysqldb": "mysql+mysqldb",
     "pymysql": "mysql+pymysql",
     "redis+socket": "unix",
     "redis+unix": "unix",
