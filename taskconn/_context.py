@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._registry import Registry
+from ._pool import Pool
+from ._registry import Handle, Registry, default_registry
 
-__all__ = ["TaskContext", "current_task", "is_interrupt", "is_task_object", "register"]
+__all__ = ["TaskContext", "current_task", "find_pool", "is_interrupt", "is_task_object", "register"]
 
 #: Loaded package -> the module of ours that tells about its tasks, imported at the first call after it was loaded.
 #: So the decorator works where no include ran: in producers, in eager and in direct calls.
@@ -28,7 +29,7 @@ class TaskContext:
     Describe the task that runs now.
 
     Attributes:
-        key: Identity of this attempt. Leases of different keys never join; None joins whatever is there (a direct call).
+        key: Identity of this attempt. Leases of different keys never join; None joins what is there (a direct call).
         system: Name of the task system: ``"celery"``, ``"rq"``.
         task_id: The task system's id of the task.
         name: Name of the task's function.
@@ -60,7 +61,7 @@ def register(source: Callable[[], TaskContext | None], *, interrupts: tuple[type
             called at every lease, so it has to be quick.
         interrupts: Ordinary exceptions (subclasses of `Exception`) that a limit throws into the middle of a task.
     """
-    global _interrupts
+    global _interrupts  # noqa: PLW0603 -- one tuple for the process: every settlement asks it
     _sources.append(source)
     _interrupts += interrupts
 
@@ -76,6 +77,15 @@ def current_task() -> TaskContext | None:
         if task is not None:
             return task
     return None
+
+
+def find_pool(alias: str | Handle[Any], task: TaskContext | None) -> Pool[Any]:
+    """Look *alias* up: in its handle's registry, else in that of the running task, else outside of tasks."""
+    if isinstance(alias, Handle):
+        return alias.registry.pool(alias.alias)
+    if task is not None and task.registry is not None:
+        return task.registry.pool(alias)
+    return default_registry().pool(alias)
 
 
 def is_interrupt(exception: BaseException) -> bool:

@@ -32,8 +32,10 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
     """
     driver, session = pool.driver, pooled.session
     shield = Shield(pool.alias)
+    has_begun = False
     try:
         with shield:
+            has_begun = True
             driver.commit(pooled.connection, pool.options.settle_timeout)
             shield.has_committed = True
             pooled.commits += 1
@@ -41,7 +43,8 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
     except BaseException as exception:
         if shield.has_committed:
             raise  # a terminating signal, delivered right after: the work is done
-        if session.pending or session.interrupt:
+        # An interrupt that nothing held back may have struck after the answer, when nothing is pending any more.
+        if session.pending or session.interrupt or (has_begun and is_interrupt(exception)):
             unknown = CommitOutcomeUnknownError(pool.alias, _words(exception))
             pool.invalidate(pooled)
             if isinstance(exception, driver.errors):
@@ -60,6 +63,9 @@ def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
     """
     driver, session, connection = pool.driver, pooled.session, pooled.connection
     if pooled.is_gone:
+        return
+    if session.closed_by_hand and not session.interrupt:
+        pool.close(pooled)
         return
     if session.interrupt or driver.has_pending_reply(connection) or not driver.is_open(connection):
         pool.invalidate(pooled, is_tainted=session.pending or bool(session.interrupt))
@@ -100,6 +106,7 @@ def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         # The outcome stands, whatever a reset (a callable of the user's, perhaps) makes of the session afterwards.
         log.warning("connection %r: cleaning in process %d failed: %r", pool.alias, _process.getpid(), exception)
     else:
+        pooled.session.sent = 0  # a proxy that keeps the connection has nothing to settle any more
         pool.give_back(pooled)
 
 

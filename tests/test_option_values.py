@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+import re
+from dataclasses import Field, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +27,19 @@ def test_every_default_is_right() -> None:
     defaults = {option.name: option.default for option in fields(Options)}
 
     assert options_from("orders", defaults, {}) == Options()
+
+
+@pytest.mark.parametrize("option", fields(Options), ids=lambda option: option.name)
+def test_every_option_is_documented_with_its_default(option: Field[Any]) -> None:
+    """docs/configuration.md says of each option what it is when nobody says otherwise."""
+    text = (Path(__file__).resolve().parents[1] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| [^|]*`{option.name}`[^|]* \| `?([^|`]+)`? \|", text, re.MULTILINE)
+
+    assert row is not None
+    default = option.default
+    assert row[1] == (
+        f"{default:g}" if type(default) is float else json.dumps(default) if default == "task" else str(default)
+    )
 
 
 @pytest.mark.parametrize(

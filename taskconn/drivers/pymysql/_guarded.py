@@ -28,7 +28,7 @@ class _Result(pymysql.connections.MySQLResult):
     """A result whose unread rows are read under the connection's guard, and never by a process that does not own it."""
 
     connection: GuardedConnection | None
-    unbuffered_active: bool
+    unbuffered_active: bool = False  # an interrupted constructor leaves its destructor this
 
     def _read_rowdata_packet_unbuffered(self) -> Any:
         if self.connection is None:
@@ -63,8 +63,10 @@ class GuardedConnection(pymysql.connections.Connection):
     def __init__(self, session: Session, tls: Tls, timeout_s: float, arguments: dict[str, Any]) -> None:
         self.session = session
         self._tls = tls
-        super().__init__(defer_connect=True, connect_timeout=timeout_s, **tls.arguments(arguments))
-        tls.adopt(self, arguments)
+        is_known = tls.is_known(arguments)  # before the constructor, which may make the context
+        given = tls.without(arguments) if is_known else arguments
+        super().__init__(defer_connect=True, connect_timeout=timeout_s, **given)
+        (tls.apply if is_known else tls.learn)(self)
         timeouts = self._read_timeout, self._write_timeout
         self._deadline: float | None = _monotonic() + timeout_s
         try:

@@ -1,0 +1,94 @@
+"""What a runner has left when a task has ended, or before a fork: rolled back, or closed. For task systems."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from . import _process
+from ._holds import Hold
+from ._pool import Pool
+from ._registry import close_all, registries
+from ._settle import roll_back
+from ._work import unended_leases
+from .errors import LeaseEndedError
+
+__all__ = ["close_unused", "end_process", "open_pools", "roll_back_leftovers"]
+
+log = logging.getLogger("taskconn")
+
+#: Longest wait at the process's end beyond `close_timeout`, in seconds, for clients that do not keep to it.
+_SLACK_S = 0.5
+
+
+def roll_back_leftovers(name: str) -> None:
+    """
+    Roll back what a task that has ended left open in this runner: leases never given back, a proxy's transaction.
+
+    Without it the next task in the same process would commit the work of this one. No round trip if nothing was left.
+
+    Args:
+        name: Name of the task, for the log.
+    """
+    for lease in unended_leases(of_tasks_only=True):
+        log.warning("%s left a lease open, which is rolled back: %r, process %d", name, lease, _process.getpid())
+        lease.fail(LeaseEndedError(name, "was left open"))
+    for pool in open_pools():
+        hold = _hold(pool)
+        if hold is not None and not hold.is_settled:
+            log.debug("connection %r: what %s sent by proxy and never committed is rolled back", pool.alias, name)
+            roll_back(pool, hold.pooled, pool.options.settle_timeout)
+
+
+def close_unused() -> None:
+    """
+    Say goodbye to every connection of this process that nobody is using: idle ones, and this runner's proxies'.
+
+    Leases that are open and transactions that a proxy has begun stay: they are somebody's work.
+    """
+    for pool in open_pools():
+        pool.close_idle()
+        hold = _hold(pool)
+        if hold is not None and hold.is_settled:
+            pool.close(hold.pooled)
+
+
+def end_process(or_else: Callable[[], object] | None = None) -> None:
+    """
+    Roll back the leases that this runner still holds, those outside of tasks included, and say goodbye to every server.
+
+    Called as the process ends: a module that took a lease when it was imported has no other end.
+
+    Args:
+        or_else: Called by a thread when that takes longer than the longest `close_timeout` and a bit: a client hangs.
+    """
+    pools = open_pools()
+    if not pools:
+        return
+    watchdog: threading.Timer | None = None
+    if or_else is not None:
+        limit_s = max(pool.options.close_timeout for pool in pools) + _SLACK_S
+        watchdog = threading.Timer(limit_s, or_else)
+        watchdog.daemon = True
+        watchdog.start()
+    for lease in unended_leases(of_tasks_only=False):
+        lease.fail(SystemExit())  # as after an interrupt: rolled back in no time, or dropped
+    close_all()
+    if watchdog is not None:
+        watchdog.cancel()
+
+
+def open_pools() -> list[Pool[object]]:
+    """List the pools, each once, that have connections of this process."""
+    pools = {id(pool): pool for registry in registries() for pool in registry.pools()}
+    return [pool for pool in pools.values() if pool.members()]
+
+
+def _hold(pool: Pool[object]) -> Hold | None:
+    """Give what this runner's proxy holds of *pool*, unless a lease has taken it over."""
+    hold = None if pool.holds is None else pool.holds.get(_process.current_runner())
+    return hold if hold is not None and hold.is_usable and not hold.is_lent else None
+
+
+_process.at_exit(end_process)

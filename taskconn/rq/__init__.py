@@ -1,0 +1,28 @@
+"""
+RQ: its worker classes, with connections of their own for each work horse.
+
+``rq worker --worker-class taskconn.rq.Worker -c settings``, where ``settings.TASKCONN_DATABASES`` says how to connect.
+Importing it opens nothing and reads no settings: the core does so wherever RQ is loaded, in producers too.
+"""
+
+from ._context import current_job_context
+from ._worker import (
+    HerokuWorker,
+    RandomWorker,
+    RoundRobinWorker,
+    SimpleWorker,
+    SpawnWorker,
+    Worker,
+    WorkerMixin,
+)
+
+__all__ = [
+    "HerokuWorker",
+    "RandomWorker",
+    "RoundRobinWorker",
+    "SimpleWorker",
+    "SpawnWorker",
+    "Worker",
+    "WorkerMixin",
+    "current_job_context",
+]

@@ -1,0 +1,74 @@
+"""Settings for RQ's workers: ``TASKCONN_DATABASES`` in the module that ``rq worker -c`` names."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+import click
+
+from .._registry import Registry, process_registry
+
+__all__ = ["DATABASES", "command_name", "export", "load", "registry"]
+
+#: Name in the settings module.
+DATABASES = "TASKCONN_DATABASES"
+
+#: Variable that tells the fresh interpreter of a SpawnWorker's horse, or a script, the settings module.
+_VARIABLE = "TASKCONN_CONFIG"
+
+#: Modules whose settings this process has taken over, the last of which counts; horses inherit it.
+_loaded: list[str] = []
+
+
+def load() -> None:
+    """
+    Take over the settings module's databases, once. They rank below `taskconn.configure`, above the environment.
+
+    Raises:
+        ImportError: The module can't be imported.
+        ConfigurationError: What it says is malformed.
+    """
+    name = _module_name()
+    if name is None or _loaded[-1:] == [name]:
+        return
+    module = importlib.import_module(name)
+    process_registry.use_settings(getattr(module, DATABASES, None) or {})
+    _loaded.append(name)
+
+
+def export() -> None:
+    """Tell a horse that is about to be spawned which module to read."""
+    if _loaded:
+        os.environ[_VARIABLE] = _loaded[-1]
+
+
+def registry() -> Registry | None:
+    """Give the registry for jobs: this process's if a settings module was read; None leaves it to the core."""
+    return process_registry if _loaded else None
+
+
+def command_name() -> str | None:
+    """Name the command of ``rq`` that runs, such as ``"worker-pool"``; None in scripts."""
+    context = _command()
+    return None if context is None else context.command.name
+
+
+def _module_name() -> str | None:
+    """
+    Find the settings module: that of the ``rq`` command line, else the one named in the environment.
+
+    Source:
+        Experiment with rq 3.0.0: its commands give ``-c``, or RQ_CONFIG, to nobody; the context of click has it,
+        in the children of ``rq worker-pool`` too.
+    """
+    context = _command()
+    name = None if context is None else context.params.get("config")
+    return name or os.environ.get(_VARIABLE) or os.environ.get("RQ_CONFIG") or None
+
+
+def _command() -> click.Context | None:
+    """Give the context of the ``rq`` command that runs; other programs with click may call theirs ``config`` too."""
+    context = click.get_current_context(silent=True)
+    module = getattr(context.command.callback, "__module__", "") if context is not None else ""
+    return context if module.partition(".")[0] == "rq" else None

@@ -1,0 +1,57 @@
+"""What happens before jobs run: settings are checked as a worker starts, ``warm`` connections opened before a job."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+from contextlib import suppress
+
+from .._process import getpid
+from .._registry import process_registry
+from .._warmup import warm_up
+from ..errors import ConfigurationError
+from . import _settings
+
+__all__ = ["check", "open_early"]
+
+log = logging.getLogger("taskconn")
+
+
+def check() -> None:
+    """
+    Read the settings, import every driver; a server is not asked, so that a worker starts while its database is down.
+
+    Raises:
+        ConfigurationError: Settings are malformed, or a driver is missing.
+        SystemExit: The same, within the ``rq`` command, which would print a traceback.
+    """
+    try:
+        _settings.load()
+        process_registry.check()
+    except ConfigurationError as error:
+        command = _settings.command_name()
+        if command is None:
+            raise
+        if command == "worker-pool":
+            _stop_pool()
+        raise SystemExit(f"taskconn: this worker can't start.\n{error}") from None
+
+
+def open_early() -> None:
+    """Open what is to be ``warm``, in the process that runs the job; what fails is logged, the lease will say it."""
+    try:
+        _settings.load()  # a spawned horse has not read them yet
+    except Exception:
+        log.exception("the settings of process %d can't be read; its jobs have no connections", getpid())
+    else:
+        warm_up(process_registry)
+
+
+def _stop_pool() -> None:
+    """Tell ``rq worker-pool`` to end: it would start a worker that can't start again and again, each second."""
+    pool = multiprocessing.parent_process()
+    if pool is not None and pool.pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pool.pid, signal.SIGTERM)

@@ -1,0 +1,99 @@
+"""RQ's six worker classes with connections: what happens in which process, and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rq.worker
+from rq.worker import BaseWorker
+
+from .. import _leftovers
+from .._registry import close_all
+from . import _horse, _settings, _start
+
+__all__ = [
+    "HerokuWorker",
+    "RandomWorker",
+    "RoundRobinWorker",
+    "SimpleWorker",
+    "SpawnWorker",
+    "Worker",
+    "WorkerMixin",
+]
+
+
+class WorkerMixin(BaseWorker):
+    """
+    Give any RQ worker class its connections: ``class Mine(WorkerMixin, TheirWorker)``.
+
+    In the process that runs jobs, `perform_job` opens what is to be warm, and afterwards rolls back what the job left
+    open; a work horse then says goodbye to its servers. The parent of horses keeps no idle connection across a fork:
+    callbacks that RQ runs there open their own.
+
+    Arguments are passed on as they come: their number differs between RQ's releases.
+
+    Source:
+        rq 3.0.0: `perform_job` is the only method around the job in the process that runs it, for forked, spawned and
+        in-process workers alike; `main_work_horse` never returns.
+    """
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> None:
+        """Check the settings before the worker registers itself; a server that is down stops nothing."""
+        _start.check()
+        super().bootstrap(*args, **kwargs)
+
+    def perform_job(self, *args: Any, **kwargs: Any) -> bool:
+        """Perform a job; at its end nothing of it is left open, and a horse has said goodbye."""
+        exit_status = 1  # RQ's, of a horse whose `perform_job` raises
+        try:
+            _start.open_early()
+            has_succeeded = super().perform_job(*args, **kwargs)
+            exit_status = 0
+        finally:
+            if self.is_horse:
+                _horse.say_goodbye(exit_status)
+            else:
+                _leftovers.roll_back_leftovers("a job")
+        return has_succeeded
+
+    def fork_work_horse(self, *args: Any, **kwargs: Any) -> None:
+        """Close what this process has open and does not use, then start the horse."""
+        _leftovers.close_unused()
+        super().fork_work_horse(*args, **kwargs)  # type: ignore[misc]  # of `rq.worker.Worker`; others don't call it
+
+    def teardown(self) -> None:
+        """End the worker, and say goodbye to its servers."""
+        try:
+            super().teardown()  # type: ignore[no-untyped-call]  # RQ is typed in part
+        finally:
+            if not self.is_horse:
+                close_all()
+
+
+class Worker(WorkerMixin, rq.worker.Worker):
+    """Fork a work horse for each job."""
+
+
+class SpawnWorker(WorkerMixin, rq.worker.SpawnWorker):
+    """Start a fresh interpreter for each job: it reads the settings module, or the environment, itself."""
+
+    def fork_work_horse(self, *args: Any, **kwargs: Any) -> None:
+        """Tell the horse which settings module to read, then start it."""
+        _settings.export()
+        super().fork_work_horse(*args, **kwargs)
+
+
+class RoundRobinWorker(WorkerMixin, rq.worker.RoundRobinWorker):
+    """Fork a work horse for each job; take jobs from the queues in turn."""
+
+
+class RandomWorker(WorkerMixin, rq.worker.RandomWorker):
+    """Fork a work horse for each job; take jobs from the queues at random."""
+
+
+class HerokuWorker(WorkerMixin, rq.worker.HerokuWorker):
+    """Fork a work horse for each job, and give it a few seconds when the dyno is shut down."""
+
+
+class SimpleWorker(WorkerMixin, rq.worker.SimpleWorker):
+    """Run every job in the worker's own process, over connections that stay open between jobs."""
