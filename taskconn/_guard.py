@@ -37,7 +37,7 @@ class Guard:
     answered: int = 0
 
     def is_in_step(self, error: BaseException) -> bool:
-        """Tell whether *error*, the library's own, came as a complete reply, so that the next one is the next question's."""
+        """Tell whether *error*, the library's own, was a complete reply, so that the next one is the next question's."""
         raise NotImplementedError
 
     def drop(self) -> None:
@@ -111,7 +111,8 @@ def guarded_class(stock: type[T], guard: type[Any]) -> type[T]:
     """Derive from a library's class, or a user's own subclass of it, one whose methods *guard* overrides."""
     if issubclass(stock, guard):
         return stock
-    return _derive(stock, guard)
+    derived: type[T] = _derive(stock, guard)  # type: ignore[arg-type]  # classes are hashable
+    return derived
 
 
 def wait_readable(descriptor: int, timeout_s: float | None) -> bool:
@@ -140,8 +141,8 @@ def watchdog(timeout_s: float, bite: Callable[[], object]) -> Iterator[None]:
         timer.cancel()
 
 
-@functools.lru_cache(maxsize=None)
-def _derive(stock: type[Any], guard: type[Any]) -> type[Any]:
+@functools.cache
+def _derive(stock: Any, guard: Any) -> type[Any]:
     return type(stock.__name__, (guard, stock), {"__doc__": stock.__doc__, "__module__": stock.__module__})
 
 
@@ -151,9 +152,9 @@ def _masked(
     """
     Find the interrupt that the library has turned into an error of its own.
 
-    Libraries catch `Exception` around their work, and Celery's and RQ's time limits are no more than that. They are told
-    from what the library has to catch by where they come from: neither from Python itself nor from the library. What
-    was being *handled* before is none of this exchange's.
+    Libraries catch `Exception` around their work, and Celery's and RQ's time limits are no more than that. They are
+    told from what the library has to catch by where they come from: neither from Python itself nor from the library.
+    What was being *handled* before is none of this exchange's.
     """
     seen = error.__cause__ or error.__context__
     for _ in range(10):

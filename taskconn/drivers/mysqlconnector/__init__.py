@@ -1,4 +1,4 @@
-"""mysql-connector-python: Oracle's client for MySQL, its implementation in Python. Its connection class stands in `_connection.py`."""
+"""mysql-connector-python: Oracle's client for MySQL, in pure Python. Its connection class is in `_connection.py`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.strip("[]").split(",")]
 
 
-#: Connect arguments that taskconn passes on, by the library's names; None: an object. The installed version may have fewer.
+#: Connect arguments that taskconn passes on, by the library's names; None: an object. An old version may have fewer.
 _ARGUMENTS: dict[str, Reader | None] = {
     "allow_local_infile": boolean,
     "allow_local_infile_in_path": str,
@@ -125,7 +125,7 @@ class MySQLConnector(Driver[Connection]):
         return connection.session.sent == 0 and not self.has_pending_reply(connection)
 
     def has_pending_reply(self, connection: Connection) -> bool:
-        """Tell whether a reply was cut off, or rows or further result sets were not read: cursors are unbuffered by default."""
+        """Tell whether a reply was cut off, or rows or result sets were not read: cursors are unbuffered by default."""
         return connection.session.pending or connection.has_unread()
 
     def commit(self, connection: Connection, timeout_s: float) -> None:

@@ -1,4 +1,4 @@
-"""mysql-connector-python's connection as a task gets it, and as the driver settles it; how it speaks stands in `_wire.py`."""
+"""The connection as a task gets it, and as the driver settles it; how it speaks stands in `_wire.py`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Connection(WireConnection):
     def commit(self) -> None:
         """Commit by hand: from here on the lease has nothing to settle, if the server agrees."""
         self.refuse("commit")
+        self.forget_abandoned()
         super().cmd_query("COMMIT")
         self._forget_statements()
 
@@ -35,7 +36,7 @@ class Connection(WireConnection):
             return
         self.refuse("rollback")
         if self.unread_result:
-            self.read_unread()  # as the library does
+            self.exchange(self.read_unread)  # as the library does
         super().cmd_query("ROLLBACK")
         self._forget_statements()
 
@@ -47,7 +48,8 @@ class Connection(WireConnection):
     @property
     def autocommit(self) -> bool:
         """Does every statement commit by itself?"""
-        return bool(self.info_query("SELECT @@session.autocommit")[0])
+        found = self.info_query("SELECT @@session.autocommit")
+        return found is not None and bool(found[0])
 
     @autocommit.setter
     def autocommit(self, value: bool) -> None:
@@ -71,7 +73,7 @@ class Connection(WireConnection):
 
     disconnect = close
 
-    def shutdown(self) -> None:
+    def shutdown(self) -> None:  # type: ignore[override]  # its types say that it never returns
         """Close by hand, without a goodbye."""
         if self.is_inherited():
             return
@@ -88,7 +90,9 @@ class Connection(WireConnection):
 
     def reconnect(self, attempts: int = 1, delay: int = 0) -> NoReturn:
         """Refuse: another session would not have what this one has begun."""
-        raise errors.NotSupportedError(f"connection {self.session.alias!r} is opened once; take a new lease for another")
+        raise errors.NotSupportedError(
+            f"connection {self.session.alias!r} is opened once; take a new lease for another"
+        )
 
     # -- what the driver calls ---------------------------------------------------------------------------
 

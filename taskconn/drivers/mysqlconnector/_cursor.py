@@ -1,12 +1,16 @@
-"""What every cursor of a mysql-connector-python connection does beyond the library's: ask under the connection's guard."""
+"""What every cursor does beyond the library's: it asks under the connection's guard."""
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from mysql.connector.cursor import MySQLCursor
 
 __all__ = ["GuardedCursor"]
+
+#: What begins anew, whatever was not read.
+_STATEMENTS = {"callproc", "execute", "executemany"}
 
 
 class GuardedCursor(MySQLCursor):
@@ -46,9 +50,9 @@ class GuardedCursor(MySQLCursor):
         """Go on to the next result set."""
         return self._guard(super().nextset)
 
-    def close(self) -> bool:
+    def close(self) -> bool:  # type: ignore[override]  # as the base class has it
         """
-        Close, and read what is left unread; nothing is read after an interrupt, nor by a process that is not the owner.
+        Close, and read what is left unread; nothing is read after an interrupt, nor by another process.
 
         The library raises InternalError where rows are left, which would hide what made the task leave the block.
         """
@@ -58,7 +62,7 @@ class GuardedCursor(MySQLCursor):
         if connection.is_beyond_use() or not connection.is_open():
             self._connection = None
             return True
-        if connection.reader == id(self):
+        if connection.reader() is self:
             connection.exchange(connection.read_unread)
         closed: bool = connection.exchange(super().close)
         return closed
@@ -67,7 +71,9 @@ class GuardedCursor(MySQLCursor):
         connection = self._connection
         if connection is None:
             return call(*arguments, **named)  # the library says what is wrong
+        if call.__name__ in _STATEMENTS:
+            connection.forget_abandoned()
         returned = connection.exchange(call, *arguments, **named)
         if connection.has_unread():
-            connection.reader = id(self)
+            connection.reader = weakref.ref(self)
         return returned

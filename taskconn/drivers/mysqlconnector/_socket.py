@@ -1,4 +1,4 @@
-"""The socket of a mysql-connector-python connection: of one process, within a deadline, with its alias's TLS context."""
+"""The socket of a connection: of one process, within a deadline, with its alias's one TLS context."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class GuardedSocket(network.MySQLSocket):
         return self.tls.context
 
     def shutdown(self) -> None:
-        """Shut the socket, so that a thread that still reads from it wakes up; in a child, only close the descriptor."""
+        """Shut the socket, so that a thread that still reads from it wakes up; in a child, close the descriptor."""
         sock = self.sock
         if sock is None:
             return
@@ -95,7 +95,10 @@ class GuardedSocket(network.MySQLSocket):
         if self.deadline is not None:
             # While this is set, the library leaves the socket's timeout alone.
             with contextlib.suppress(OSError):
-                self.set_connection_timeout(max(0.001, self.deadline - _monotonic()))
+                self.set_connection_timeout(self._left_s())  # type: ignore[arg-type]  # goes to settimeout()
+
+    def _left_s(self) -> float:
+        return max(0.001, (self.deadline or 0) - _monotonic())
 
 
 class TCPSocket(GuardedSocket, network.MySQLTCPSocket):

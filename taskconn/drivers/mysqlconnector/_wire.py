@@ -1,16 +1,15 @@
-"""How a mysql-connector-python connection speaks: each command under its guard, over a socket that is taskconn's own."""
+"""How a connection speaks: each command under its guard, over a socket that is taskconn's own."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from mysql.connector import errors
 from mysql.connector.connection import MySQLConnection
 from mysql.connector.constants import ServerCmd
-from mysql.connector.protocol import EOF_STATUS, ERR_STATUS
 
 from ..._guard import Guard, guarded_class
 from ..._process import getpid
@@ -24,6 +23,10 @@ _monotonic = time.monotonic
 
 #: Bit of the server's status: every statement commits by itself.
 _AUTOCOMMIT = 2
+#: First byte of a packet that ends the rows, and of one that says why there are no more.
+_EOF, _ERROR = 0xFE, 0xFF
+#: A packet of so many bytes, with its head, is a row that begins like the end of rows.
+_LONGER_THAN_EOF = 13
 #: Head of a packet that the next one goes on.
 _FRAGMENT = b"\xff\xff\xff"
 
@@ -34,7 +37,7 @@ class WireConnection(Guard, MySQLConnection):
 
     Attributes:
         server_status: Flags of the last reply that had some.
-        reader: Which cursor the unread rows belong to, by its id.
+        reader: The cursor that the unread rows belong to, as long as somebody holds it.
     """
 
     library_errors: ClassVar[tuple[type[BaseException], ...]] = (errors.Error,)
@@ -43,7 +46,7 @@ class WireConnection(Guard, MySQLConnection):
     def __init__(self, session: Session, tls: Tls, timeout_s: float, arguments: dict[str, Any]) -> None:
         self.session = session
         self.server_status = 0
-        self.reader = 0
+        self.reader: Callable[[], object] = lambda: None
         self._tls = tls
         self._is_opening = True
         self._deadline: float | None = _monotonic() + timeout_s
@@ -99,7 +102,7 @@ class WireConnection(Guard, MySQLConnection):
 
     @property
     def sql_mode(self) -> Any:
-        """The session's SQL mode, which the library asks for before it escapes its first parameter: no statement of the task's."""
+        """The SQL mode, which the library asks for before it escapes its first parameter: no statement of the task's."""
         sent = self.session.sent
         found = super().sql_mode
         self.session.sent = sent
@@ -107,13 +110,14 @@ class WireConnection(Guard, MySQLConnection):
 
     @sql_mode.setter
     def sql_mode(self, value: Any) -> None:
-        MySQLConnection.sql_mode.fset(self, value)
+        MySQLConnection.sql_mode.fset(self, value)  # type: ignore[attr-defined]  # a property
 
     # -- speaking: the commands of the library -----------------------------------------------------------
 
     def cursor(self, *arguments: Any, **named: Any) -> Any:
         """Make a cursor, of a class that asks under this connection's guard."""
         self.refuse_others()
+        self.forget_abandoned()
         cursor = super().cursor(*arguments, **named)
         cursor.__class__ = guarded_class(type(cursor), GuardedCursor)
         return cursor
@@ -169,6 +173,11 @@ class WireConnection(Guard, MySQLConnection):
         """Read rows."""
         return self.exchange(super().get_rows, *arguments, **named)
 
+    def forget_abandoned(self) -> None:
+        """Read the rows of a cursor that nobody holds any more; those of one that is held make the library complain."""
+        if self.has_unread() and self.reader() is None:
+            self.exchange(self.read_unread)
+
     def read_unread(self) -> None:
         """Read rows and result sets that nobody wants any more, whatever their format."""
         while True:
@@ -178,10 +187,10 @@ class WireConnection(Guard, MySQLConnection):
                     packet = self._receive()
                     if not packet.startswith(_FRAGMENT):
                         packet = self._receive()
-                if packet[4] == EOF_STATUS and len(packet) < 13:  # noqa: PLR2004 -- longer: a row that begins like that
+                if packet[4] == _EOF and len(packet) < _LONGER_THAN_EOF:
                     self._handle_eof(bytes(packet))
                     self.unread_result = False
-                elif packet[4] == ERR_STATUS:
+                elif packet[4] == _ERROR:
                     self.unread_result = False
                     raise errors.get_exception(bytes(packet))
             if not self._have_next_result:

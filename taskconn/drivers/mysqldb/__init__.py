@@ -1,4 +1,4 @@
-"""mysqlclient, imported as MySQLdb: MySQL and MariaDB by their client library in C. Its connection class stands in `_connection.py`."""
+"""The package mysqlclient, imported as MySQLdb: MySQL by its library in C. Its connection class is in `_connection.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-import MySQLdb.cursors
+from MySQLdb import cursors
 
 from ... import _process
 from ..._arguments import Reader, boolean, read, refuse_autocommit
@@ -20,8 +20,8 @@ __all__ = ["Connection", "MySQLdb"]
 
 
 def _cursor_class(name: str) -> Any:
-    found = getattr(MySQLdb.cursors, name.rpartition(".")[2], None)
-    if not (inspect.isclass(found) and issubclass(found, MySQLdb.cursors.BaseCursor)):
+    found = getattr(cursors, name.rpartition(".")[2], None)
+    if not (inspect.isclass(found) and issubclass(found, cursors.BaseCursor)):
         raise ValueError("a class of MySQLdb.cursors was expected")
     return found
 
@@ -65,7 +65,7 @@ _ARGUMENTS: dict[str, Reader | None] = {
 }
 
 
-class MySQLdb(Driver[Connection]):  # noqa: F811 -- named as the user imports the library
+class MySQLdb(Driver[Connection]):
     """
     Connect to MySQL or MariaDB with mysqlclient: `utf8mb4`, autocommit off; signals are heard during a query.
     """
@@ -75,7 +75,7 @@ class MySQLdb(Driver[Connection]):  # noqa: F811 -- named as the user imports th
 
     @property
     def errors(self) -> tuple[type[BaseException], ...]:
-        """mysqlclient's errors, and the operating system's."""
+        """The library's errors, and the operating system's."""
         return (errors.MySQLError, OSError)
 
     def validate(self, target: Target) -> None:
@@ -171,7 +171,7 @@ class MySQLdb(Driver[Connection]):  # noqa: F811 -- named as the user imports th
 
 
 def _gather_tls(target: Target, arguments: dict[str, Any]) -> None:
-    """Make the mapping `ssl` of its parts. Who names an authority wants it to be asked, which the library does not by itself."""
+    """Make the mapping `ssl` of its parts. Who names an authority wants it asked, which the library does not."""
     parts = {part: arguments.pop(name) for name, part in _SSL_PARTS.items() if name in arguments}
     if not parts:
         return

@@ -1,4 +1,4 @@
-"""mysqlclient's connection as a task gets it, and as the driver settles it; what it speaks with stands in `_wire.py`."""
+"""The connection as a task gets it, and as the driver settles it; how it speaks stands in `_wire.py`."""
 
 from __future__ import annotations
 
@@ -87,9 +87,7 @@ class Connection(WireConnection):
             raise errors.InterfaceError(0, f"connection is closed, {verb.decode()} was not sent")
         if self.session.pending:
             self.drop()
-            raise errors.OperationalError(
-                CR.COMMANDS_OUT_OF_SYNC, f"a reply is pending, {verb.decode()} was not sent"
-            )
+            raise errors.OperationalError(CR.COMMANDS_OUT_OF_SYNC, f"a reply is pending, {verb.decode()} was not sent")
         deadline = _monotonic() + timeout_s
         if self.has_unread() or not hasattr(self.stock, "more_results"):  # before 2.3 only asking for more can tell
             self._drain(deadline)

@@ -1,4 +1,4 @@
-"""What every cursor of a mysqlclient connection does beyond the library's: ask under the connection's guard."""
+"""What every cursor does beyond the library's: it asks under the connection's guard."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import MySQLdb.cursors
 __all__ = ["GuardedCursor"]
 
 
-class GuardedCursor(MySQLdb.cursors.BaseCursor):
+class GuardedCursor(MySQLdb.cursors.BaseCursor):  # type: ignore[misc]  # no types
     """
-    Mix into a cursor class: statements, unbuffered rows and further result sets are read whole, or the connection is dropped.
+    Mix into a cursor class: what is asked for is read whole, or the connection is dropped.
     """
 
     connection: Any
@@ -29,7 +29,7 @@ class GuardedCursor(MySQLdb.cursors.BaseCursor):
         return self._get_db().exchange(super().callproc, procname, args)
 
     def close(self) -> None:
-        """Close, and read what is left unread; nothing is read after an interrupt, nor by a process that is not the owner."""
+        """Close, and read what is left unread; nothing is read after an interrupt, nor by another process."""
         connection = self.connection
         if connection is None:
             return

@@ -1,4 +1,4 @@
-"""How a mysqlclient connection speaks: in two steps, send and read, with a wait between them that signals get through."""
+"""How a connection speaks: in two steps, send and read, with a wait in between that signals get through."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[mis
     library_errors: ClassVar[tuple[type[BaseException], ...]] = (errors.MySQLError,)
     #: The class in C. Its methods wait without hearing signals.
     stock: ClassVar[Any] = _mysql.connection
+
+    cursorclass: Any
 
     def __init__(self, session: Session, timeout_s: float, arguments: dict[str, Any]) -> None:
         self.session = session
@@ -84,7 +86,7 @@ class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[mis
     def is_in_step(self, error: BaseException) -> bool:
         """Tell whether *error* is the server's, or was made before anything was sent."""
         code = error.args[0] if error.args else None
-        return not isinstance(code, int) or 1000 <= code < CR.MIN_ERROR or code > CR.MAX_ERROR
+        return not isinstance(code, int) or not (code == 0 or CR.MIN_ERROR <= code <= CR.MAX_ERROR)
 
     # -- speaking ----------------------------------------------------------------------------------------
 
@@ -136,7 +138,9 @@ class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[mis
 
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
         """Change the connection's character set."""
-        bound = contextlib.nullcontext() if self._deadline is None else watchdog(self._deadline - _monotonic(), self.shut)
+        bound = (
+            contextlib.nullcontext() if self._deadline is None else watchdog(self._deadline - _monotonic(), self.shut)
+        )
         with bound:
             self.statement(self.touching, super().set_character_set, charset, collation)
 
