@@ -37,7 +37,7 @@ class Guard:
     answered: int = 0
 
     def is_in_step(self, error: BaseException) -> bool:
-        """Tell whether *error*, the library's own, was a complete reply, so that the next one is the next question's."""
+        """Tell whether *error*, the library's own, was a complete reply, so the next one is the next question's."""
         raise NotImplementedError
 
     def drop(self) -> None:
@@ -79,6 +79,14 @@ class Guard:
         """Count a statement, and make the exchange with the server that it is."""
         self.session.sent += 1
         return self.exchange(call, *arguments, **named)
+
+    def drain(self, call: Callable[[], object]) -> None:
+        """Read with *call* what was left unread on purpose. If that fails, nothing that follows has been sent."""
+        try:
+            self.exchange(call)
+        except self.library_errors:
+            self.session.pending = False
+            raise
 
     def refuse_others(self) -> None:
         """Refuse a process that does not own this connection, and everybody after an interrupt."""

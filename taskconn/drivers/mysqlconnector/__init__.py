@@ -159,6 +159,8 @@ class MySQLConnector(Driver[Connection]):
         if not arguments.pop("use_pure", True):
             problem = "use_pure=False asks for the library's implementation in C, which hears no signal during a query"
             raise InvalidSettingsError(target.alias, problem, "Leave it out.")
+        if arguments.get("ssl_ca"):
+            arguments.setdefault("ssl_verify_cert", True)  # who names an authority wants it asked
         parts = {
             "host": target.host,
             "port": target.port,

@@ -110,7 +110,7 @@ class Connection(WireConnection):
             raise errors.InternalError(f"a reply is pending, {verb} was not sent")
         with self.bounded(timeout_s):
             if self.has_unread():
-                self.exchange(self.read_unread)
+                self.drain(self.read_unread)
             if peek(self.descriptors()) is not Peek.QUIET:
                 self.drop()
                 raise errors.OperationalError(f"connection was lost before {verb} was sent", errno=2013)

@@ -8,7 +8,7 @@ import ssl
 import time
 from typing import Any
 
-from mysql.connector import network
+from mysql.connector import errors, network
 
 from ..._process import getpid
 from ...driver import Session
@@ -93,6 +93,8 @@ class GuardedSocket(network.MySQLSocket):
         self.touches += 1
         self.is_broken = True
         if self.deadline is not None:
+            if _monotonic() > self.deadline:
+                raise errors.OperationalError("the server took too long", errno=2013)
             # While this is set, the library leaves the socket's timeout alone.
             with contextlib.suppress(OSError):
                 self.set_connection_timeout(self._left_s())  # type: ignore[arg-type]  # goes to settimeout()

@@ -102,7 +102,7 @@ class WireConnection(Guard, MySQLConnection):
 
     @property
     def sql_mode(self) -> Any:
-        """The SQL mode, which the library asks for before it escapes its first parameter: no statement of the task's."""
+        """The SQL mode, which the library asks for before it escapes a parameter: no statement of the task's."""
         sent = self.session.sent
         found = super().sql_mode
         self.session.sent = sent

@@ -1,4 +1,4 @@
-"""The package mysqlclient, imported as MySQLdb: MySQL by its library in C. Its connection class is in `_connection.py`."""
+"""The package mysqlclient, imported as MySQLdb: MySQL's library in C. Its connection class is in `_connection.py`."""
 
 from __future__ import annotations
 

@@ -144,4 +144,4 @@ class Connection(WireConnection):
     def _drain(self, deadline: float) -> None:
         """Read what the task left unread on purpose, so that the next command can be sent."""
         with watchdog(max(0.001, deadline - _monotonic()), self.shut):
-            self.exchange(self.read_unread)
+            self.drain(self.read_unread)
