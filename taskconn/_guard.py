@@ -30,7 +30,12 @@ class Guard:
     #: The library's own exceptions; all others that pass through an exchange are interrupts.
     library_errors: ClassVar[tuple[type[BaseException], ...]]
 
+    #: What a second thread gets while an exchange is under way.
+    busy_error: ClassVar[type[Exception]]
+
     session: Session
+    #: The thread, or greenlet, whose exchange this is.
+    user: int | None = None
     #: How often something was sent or read: an exchange that did neither leaves nothing behind, whatever ends it.
     touches: int = 0
     #: `touches` when the last exchange was complete.
@@ -51,8 +56,14 @@ class Guard:
         Raises:
             InheritedConnectionError: Another process opened this connection. Nothing has been sent.
             TaintedConnectionError: An exchange was interrupted before. Nothing has been sent.
+            busy_error: Another thread waits for its answer. Nothing has been sent.
         """
         self.refuse_others()
+        user = threading.get_ident()
+        if self.user != user:
+            if self.user is not None and self.session.pending:
+                raise self.busy_error(f"connection {self.session.alias!r} is in use by another thread")
+            self.user = user
         session, touches, handled = self.session, self.touches, sys.exc_info()[1]
         was_pending = session.pending
         session.pending = True

@@ -265,6 +265,56 @@ def test_cleaning_up_after_an_interrupt_does_not_mask_it(db: Any, strike_soon: C
         use_and_clean_up()
 
 
+@pytest.fixture
+def busy(driver: Driver[Any], db: Any) -> Iterator[tuple[threading.Thread, list[Any]]]:
+    """Give a thread that waits for its answer, and the list that will have it, or its error."""
+    answers: list[Any] = []
+
+    def ask() -> None:
+        try:
+            with db.cursor() as cursor:
+                cursor.execute("SELECT SLEEP(0.5), 'right'")
+                answers.extend(cursor.fetchall())
+        except driver.errors as error:
+            answers.append(error)
+
+    before = db.touches
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while db.touches == before:
+        time.sleep(0.01)
+    yield thread, answers
+    thread.join()
+
+
+def test_second_thread_is_refused_and_the_first_gets_its_answer(
+    driver: Driver[Any], db: Any, busy: tuple[threading.Thread, list[Any]]
+) -> None:
+    """A connection that is shared by mistake gives nobody somebody else's answer."""
+    thread, answers = busy
+
+    with pytest.raises(driver.errors, match="in use by another thread"):
+        _execute(db, "SELECT 'wrong'")
+
+    thread.join()
+    assert [tuple(answer) for answer in answers] == [(0, "right")]
+    assert _rows(db, "SELECT 'mine'") == [("mine",)]
+
+
+def test_invalidation_wakes_a_thread_that_waits(
+    driver: Driver[Any], db: Any, busy: tuple[threading.Thread, list[Any]]
+) -> None:
+    """Dropping a connection from another thread neither waits for its answer nor leaves the thread waiting."""
+    thread, answers = busy
+
+    started = time.monotonic()
+    driver.invalidate(db)
+    thread.join()
+
+    assert time.monotonic() - started < 0.4
+    assert isinstance(answers[0], driver.errors)
+
+
 def test_earlier_exception_is_no_interrupt(driver: Driver[Any], db: Any) -> None:
     """An error of the library while a task handles its time limit is the library's error still."""
     try:

@@ -41,6 +41,7 @@ class WireConnection(Guard, MySQLConnection):
     """
 
     library_errors: ClassVar[tuple[type[BaseException], ...]] = (errors.Error,)
+    busy_error: ClassVar[type[Exception]] = errors.ProgrammingError
     _socket: GuardedSocket | None
 
     def __init__(self, session: Session, tls: Tls, timeout_s: float, arguments: dict[str, Any]) -> None:
@@ -49,6 +50,7 @@ class WireConnection(Guard, MySQLConnection):
         self.reader: Callable[[], object] = lambda: None
         self._tls = tls
         self._is_opening = True
+        self._is_making_cursor = False
         self._deadline: float | None = _monotonic() + timeout_s
         super().__init__()
         try:
@@ -118,9 +120,17 @@ class WireConnection(Guard, MySQLConnection):
         """Make a cursor, of a class that asks under this connection's guard."""
         self.refuse_others()
         self.forget_abandoned()
-        cursor = super().cursor(*arguments, **named)
+        self._is_making_cursor = True
+        try:
+            cursor = super().cursor(*arguments, **named)
+        finally:
+            self._is_making_cursor = False
         cursor.__class__ = guarded_class(type(cursor), GuardedCursor)
         return cursor
+
+    def is_connected(self) -> bool:
+        """Ask for a sign of life; the library does for each cursor it makes, where a look at the socket will do."""
+        return self.is_open() if self._is_making_cursor else super().is_connected()
 
     def cmd_query(self, *arguments: Any, **named: Any) -> Any:
         """Send a statement and read the head of its reply. Every cursor comes through here."""

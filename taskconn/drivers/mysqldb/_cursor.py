@@ -41,9 +41,9 @@ class GuardedCursor(MySQLdb.cursors.BaseCursor):  # type: ignore[misc]  # no typ
     def _fetch_row(self, size: int = 1) -> Any:
         result = self._result
         connection = self.connection
-        if not result or connection is None or connection.unread is not result:
-            return super()._fetch_row(size)  # stored already
+        if not result or connection is None:
+            return super()._fetch_row(size)
         rows = connection.exchange(connection.touching, super()._fetch_row, size)
-        if not size or len(rows) < size:
+        if connection.unread is result and (not size or len(rows) < size):
             connection.unread = None
         return rows

@@ -35,6 +35,7 @@ class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[mis
     """
 
     library_errors: ClassVar[tuple[type[BaseException], ...]] = (errors.MySQLError,)
+    busy_error: ClassVar[type[Exception]] = errors.ProgrammingError
     #: The class in C. Its methods wait without hearing signals.
     stock: ClassVar[Any] = _mysql.connection
 
