@@ -35,7 +35,7 @@ class Guard:
 
     session: Session
     #: The thread, or greenlet, whose exchange this is.
-    user: int | None = None
+    runner: int | None = None
     #: How often something was sent or read: an exchange that did neither leaves nothing behind, whatever ends it.
     touches: int = 0
     #: `touches` when the last exchange was complete.
@@ -59,11 +59,11 @@ class Guard:
             busy_error: Another thread waits for its answer. Nothing has been sent.
         """
         self.refuse_others()
-        user = threading.get_ident()
-        if self.user != user:
-            if self.user is not None and self.session.pending:
+        runner = threading.get_ident()
+        if self.runner != runner:
+            if self.runner is not None and self.session.pending:
                 raise self.busy_error(f"connection {self.session.alias!r} is in use by another thread")
-            self.user = user
+            self.runner = runner
         session, touches, handled = self.session, self.touches, sys.exc_info()[1]
         was_pending = session.pending
         session.pending = True

@@ -1,4 +1,4 @@
-"""What mysqlclient and mysql-connector-python claim alike, beyond the contract: settling, interrupts, forks, frozen servers."""
+"""What mysqlclient and mysql-connector-python claim alike, beyond the contract: settling, interrupts, forks, TLS."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def tls_server() -> Iterator[MariaDB]:
 
 @pytest.fixture
 def driver(row: Row) -> Driver[Any]:
+    """Give a driver of one's own."""
     return row.driver()
 
 
@@ -220,14 +221,14 @@ def test_closing_a_half_read_cursor_reads_the_rest(row: Row, driver: Driver[Any]
 # -- interrupts ------------------------------------------------------------------------------------------
 
 
+def _strike(*_: object) -> None:
+    raise SoftTimeLimitExceeded
+
+
 @pytest.fixture
 def strike_soon() -> Iterator[Callable[[], None]]:
     """Give a function that has this process interrupted in 0.2 s."""
-
-    def strike(*_: object) -> None:
-        raise SoftTimeLimitExceeded
-
-    before = signal.signal(signal.SIGUSR1, strike)
+    before = signal.signal(signal.SIGUSR1, _strike)
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
     yield timer.start
     timer.join()
@@ -318,7 +319,7 @@ def test_invalidation_wakes_a_thread_that_waits(
 def test_earlier_exception_is_no_interrupt(driver: Driver[Any], db: Any) -> None:
     """An error of the library while a task handles its time limit is the library's error still."""
     try:
-        raise SoftTimeLimitExceeded
+        _strike()
     except SoftTimeLimitExceeded:
         with pytest.raises(driver.errors, match="syntax"):
             _execute(db, "SELEC 1")
@@ -348,7 +349,7 @@ def test_frozen_server_is_given_up_in_time(row: Row, tls_server: MariaDB, transp
         driver.close(connections[3], 0.3)
         with pytest.raises(driver.errors):
             driver.open(target_of(url), 0.3)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 5
     finally:
         tls_server.resume()
     for db in connections:
@@ -557,9 +558,9 @@ def test_certificate_of_a_stranger_is_an_error_that_names_the_host(
     trustme.CA().cert_pem.write_to_path(tmp_path / "stranger.pem")
     registry = Registry()
     url = f"{_url(row, tls_server, 'plain')}?ssl_ca={tmp_path}/stranger.pem"
+    registry.add("orders", url)
 
     with pytest.raises(ConnectionFailedError, match=f"127.0.0.1:{tls_server.port}(.|\n)*certificate"):
-        registry.add("orders", url)
         registry.pool("orders").acquire("a test")
 
 
@@ -572,7 +573,7 @@ def test_unix_socket_of_the_url_is_used(row: Row, driver: Driver[Any], tls_serve
 
 
 def test_server_shows_the_process_of_a_session(row: Row, driver: Driver[Any], tls_server: MariaDB) -> None:
-    """mysqlclient has no argument for a label; its library tells the process id by itself."""
+    """There is no argument for a label in mysqlclient; its library tells the process id by itself."""
     db = driver.open(target_of(_url(row, tls_server, "plain")), 5)
     asked = "SELECT ATTR_NAME, ATTR_VALUE FROM performance_schema.session_connect_attrs"
     found = dict(_rows(db, f"{asked} WHERE PROCESSLIST_ID=CONNECTION_ID()"))

@@ -1,10 +1,9 @@
-"""What is particular to mysql-connector-python: unbuffered cursors, masked interrupts, reconnecting, one TLS context."""
+"""What is particular to mysql-connector-python: unbuffered cursors, masked interrupts, one session, one TLS context."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import mysql.connector.errors
 import pytest
@@ -33,7 +32,7 @@ def db(mysql_database: MySQLDatabase) -> Iterator[Connection]:
 
 
 def test_interrupt_that_the_library_masks_reaches_the_task(db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library makes a ProgrammingError of whatever strikes while it escapes parameters; the task gets the original."""
+    """The library makes a ProgrammingError of what strikes while it escapes parameters; the task gets the original."""
 
     def struck(*_: object) -> None:
         raise SoftTimeLimitExceeded

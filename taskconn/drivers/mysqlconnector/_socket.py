@@ -69,10 +69,11 @@ class GuardedSocket(network.MySQLSocket):
         sock = self.sock
         if sock is None:
             return
-        with contextlib.suppress(OSError):
-            if self.session.owner_pid == getpid():
+        if self.session.owner_pid == getpid():
+            with contextlib.suppress(OSError):  # the peer was quicker
                 # The TLS layer's own shutdown() would forget its state under a thread that reads.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
             sock.close()
 
     def __del__(self) -> None:
