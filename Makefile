@@ -11,7 +11,7 @@ BIN := .venv/bin
 
 help:
 	@echo 'make venv      the virtual environment .venv, made anew when pyproject.toml changes'
-	@echo 'make servers   MariaDB and Redis for the tests (Debian packages; their services stay off)'
+	@echo 'make servers   MariaDB and Redis for the tests, and what mysqlclient is built with (Debian packages; services stay off)'
 	@echo 'make mysqlclient   that client library, built from source, into .venv'
 	@echo 'make test      all tests, with private servers'
 	@echo 'make portable  the tests that need no server and no fork'
@@ -29,6 +29,7 @@ venv: .venv/.stamp
 
 servers:
 	@.ci/servers
+	@.ci/mysqlclient packages
 
 # Built, so not everywhere to be had; no part of `venv`, which the demo needs too.
 mysqlclient: venv

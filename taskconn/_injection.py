@@ -63,7 +63,8 @@ def with_db(alias: Any = "default", /, *, into: str = "db", commit_on: tuple[typ
 
     Calls raise what `Lease.begin` and `Lease.succeed` raise, before and after the function's own.
     """
-    if isinstance(alias, str | Handle):
+    # is_task_object() first: isinstance() would evaluate a lazy task, and register it under the wrong function.
+    if not is_task_object(alias) and isinstance(alias, str | Handle):
         return functools.partial(_decorate, alias=alias, into=into, commit_on=commit_on)
     return _decorate(alias, alias="default", into=into, commit_on=commit_on)
 
@@ -79,7 +80,7 @@ def is_async_injected(function: Any) -> bool:
 
 
 def _decorate(function: Any, *, alias: str | Handle[Any], into: str, commit_on: tuple[type[BaseException], ...]) -> Any:
-    if isinstance(function, staticmethod | classmethod):
+    if not is_task_object(function) and isinstance(function, staticmethod | classmethod):
         inner = _decorate(function.__func__, alias=alias, into=into, commit_on=commit_on)
         return type(function)(inner)
     _refuse_what_is_no_function(function)

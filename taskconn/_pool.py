@@ -45,6 +45,8 @@ class Pool(Generic[C]):
         self._fresh_s = self._opener.fresh_s
         #: What proxies keep, by runner; None until the first proxy of the alias is used.
         self.holds: PerRunner[Hold] | None = None
+        #: What proxies use instead, outside of leases, while a test's sandbox is open.
+        self.shared: C | None = None
         self._unsettled_sent = 0 if driver.counts_statements else 1
         self._renew(_process.owner())
         self._inherited: list[Pooled[C]] = []
@@ -93,10 +95,6 @@ class Pool(Generic[C]):
         pooled.holder = holder
         pooled.session.sent = self._unsettled_sent
         return pooled
-
-    def keep(self) -> Pooled[C]:
-        """Take a connection for a proxy, see `acquire`."""
-        return self.acquire(_PROXY)
 
     def refresh(self, pooled: Pooled[C]) -> bool:
         """Check a connection that the caller's proxy keeps, if it was unused for a while; False if it has gone."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _socket
 import atexit
-import contextlib
 import os
 import sys
 import threading
@@ -201,18 +200,20 @@ def current_runner() -> object:
     runner when one of its tasks loads the package.
     """
     modules = sys.modules
-    asyncio = modules.get("asyncio")
-    if asyncio is not None:
-        with contextlib.suppress(AttributeError):  # being imported
-            # current_task() raises where no loop runs, which costs more than the whole lease.
-            if asyncio._get_running_loop() is not None and (task := asyncio.current_task()) is not None:
+    try:  # contextlib.suppress would be three calls in Python, at every lease
+        asyncio = modules.get("asyncio")
+        # current_task() raises where no loop runs, which costs more than the whole lease.
+        if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 -- documented for event loops
+            task: object = asyncio.current_task()
+            if task is not None:
                 return task
-    greenlet = modules.get("greenlet")
-    if greenlet is not None:
-        with contextlib.suppress(AttributeError):  # being imported
-            current = greenlet.getcurrent()
+        greenlet = modules.get("greenlet")
+        if greenlet is not None:
+            current: Any = greenlet.getcurrent()
             if current.parent is not None:
-                return current  # type: ignore[no-any-return]  # greenlet is not imported here
+                return current
+    except AttributeError:  # being imported
+        pass
     return _here.thread
 
 

@@ -110,13 +110,15 @@ def _connection(of: Proxy) -> Any:
     lease = work.leases.get(pool) if work is not None else None
     if lease is not None:
         return lease.connection
+    if pool.shared is not None:
+        return pool.shared
     runner = _process.current_runner()
     if pool.holds is None:
         pool.holds = PerRunner()
     hold = pool.holds.get(runner)
     # Lent, and the lease not found above: it is that of a task around this one.
     if hold is None or hold.is_lent or hold.pooled.owner is not owner or not _is_fit(hold, pool):
-        hold = Hold(pool, pool.keep(), runner)
+        hold = Hold(pool, pool.acquire(f"proxy {pool.alias!r}"), runner)
         pool.holds.set(runner, hold)
     return hold.pooled.connection
 

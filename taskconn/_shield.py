@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # `signal` wraps it in enums, which costs more than all the rest
+import _signal  # type: ignore[import-not-found]  # the module `signal` wraps it in slow enums
 import logging
 import threading
 from types import TracebackType

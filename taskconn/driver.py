@@ -1,7 +1,8 @@
-"""`Driver`: all that a driver's author has to read. One driver knows one client library, and nothing of pools or tasks."""
+"""`Driver`: all that a driver's author has to read. One driver knows one client library, nothing of pools or tasks."""
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import select
 from abc import ABC, abstractmethod
@@ -162,7 +163,7 @@ class Driver(ABC, Generic[C]):
 
     @abstractmethod
     def is_alive(self, connection: C, timeout_s: float) -> bool:
-        """Ask the server for a round trip, within *timeout_s*; False if it does not answer. Raises nothing of the library's."""
+        """Ask the server, within *timeout_s*; False if it does not answer. Raises nothing of the library's."""
 
     def has_pending_reply(self, connection: C) -> bool:
         """Tell, without a round trip, whether a reply is pending or half read, so that the connection is tainted."""
@@ -184,8 +185,20 @@ class Driver(ABC, Generic[C]):
     def rollback(self, connection: C, timeout_s: float) -> None:
         """Roll back, within *timeout_s*. Raises as `commit` does."""
 
+    def savepoint(self, connection: C, name: str) -> None:
+        """Set a savepoint; it begins a transaction where none is open. Raises what the library raises."""
+        _execute(connection, f"SAVEPOINT {name}")
+
+    def release(self, connection: C, name: str) -> None:
+        """Forget a savepoint and keep what was done since; it is committed with the transaction."""
+        _execute(connection, f"RELEASE SAVEPOINT {name}")
+
+    def rollback_to(self, connection: C, name: str) -> None:
+        """Undo what was done since a savepoint, which stays."""
+        _execute(connection, f"ROLLBACK TO SAVEPOINT {name}")
+
     def restore(self, connection: C) -> None:
-        """Put back what a task may have changed in the client (autocommit), after it was settled. No round trip if nothing was."""
+        """Put back what a task may have changed in the client (autocommit), once settled; no round trip if nothing."""
 
     def reset(self, connection: C, timeout_s: float) -> None:
         """Clear the session's state at the server (variables, temporary tables, locks), after it was settled."""
@@ -197,7 +210,7 @@ class Driver(ABC, Generic[C]):
 
     @abstractmethod
     def invalidate(self, connection: C) -> None:
-        """Drop a connection that may be broken: shut its socket, no protocol, no waiting. Raises nothing of the library's."""
+        """Drop one that may be broken: shut its socket, no protocol, no waiting. Raises nothing of the library's."""
 
     def discard(self, connection: C) -> None:
         """
@@ -207,12 +220,18 @@ class Driver(ABC, Generic[C]):
         """
 
     def resource(self, target: Target) -> str | None:
-        """Name what connections of several aliases share in a process (the path of a SQLite file); None if nothing."""
+        """Name what connections of several aliases share in a process (a SQLite file's path); None if nothing."""
         return None
 
 
+def _execute(connection: Any, statement: str) -> None:
+    """Run a statement through a cursor of PEP 249, as every SQL client has it."""
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(statement)
+
+
 def peek(descriptors: Iterable[int]) -> Peek:
-    """Look at sockets without waiting: the worst of what they show. `Driver.peek` is this, unless a client needs more."""
+    """Look at sockets without waiting: the worst of what they show. `Driver.peek` is this, unless it needs more."""
     found = Peek.QUIET
     if not hasattr(select, "poll"):  # Windows
         listed = list(descriptors)

@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Mapping
+from multiprocessing import util
 from typing import Any, NoReturn
 
 from . import _leftovers
@@ -23,6 +24,12 @@ from .errors import ConfigurationError
 __all__ = ["initializer"]
 
 log = logging.getLogger("taskconn")
+
+#: Rank among multiprocessing's finalizers: just before that which closes the connections (`_process.arm_exit`).
+_BEFORE_GOODBYE = 101
+
+#: Longest end of a child that was told twice to end, in seconds.
+_END_S = 2.0
 
 
 def initializer(databases: Mapping[str, Any] | Databases | None = None, *, warm: bool | Iterable[str] = True) -> None:
@@ -69,6 +76,7 @@ def _close_at_sigterm() -> None:
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _leave)
+        util.Finalize(None, _defer_sigterm, exitpriority=_BEFORE_GOODBYE)
 
 
 def _leave(number: int, _frame: object) -> None:
@@ -76,6 +84,25 @@ def _leave(number: int, _frame: object) -> None:
     signal.signal(number, signal.SIG_DFL)
     _leftovers.end_process(or_else=_kill_oneself)
     signal.raise_signal(number)
+
+
+def _defer_sigterm() -> None:
+    """
+    Let the goodbye of an ordinary end be said.
+
+    1. `Pool.terminate` first tells its children to end, 2. the child begins to say goodbye, 3. SIGTERM comes in the
+    middle of it: dying there would be the very end without a goodbye that the signal is caught for.
+    """
+    if signal.getsignal(signal.SIGTERM) is _leave:
+        signal.signal(signal.SIGTERM, _leave_soon)
+
+
+def _leave_soon(_number: int, _frame: object) -> None:
+    """Give the end that is under way its time."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    watchdog = threading.Timer(_END_S, _kill_oneself)
+    watchdog.daemon = True
+    watchdog.start()
 
 
 def _kill_oneself() -> None:

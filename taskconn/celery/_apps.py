@@ -16,7 +16,7 @@ from .._registry import Registry, environment, process_registry
 from ..config import Databases, parse_databases
 from ..errors import ConfigurationError
 
-__all__ = ["adopt", "adopt_waiting", "install", "registry_of", "waiting", "watch"]
+__all__ = ["SETTING", "adopt", "adopt_copy", "adopt_waiting", "install", "registry_of", "waiting", "watch"]
 
 log = logging.getLogger("taskconn")
 
@@ -34,8 +34,8 @@ class _Unreadable:
         return f"<{type(self.error).__name__}>"
 
 
-#: Settings of each app that its registry has taken over; an app is here from the first look at it on.
-_taken: weakref.WeakKeyDictionary[Any, object] = weakref.WeakKeyDictionary()
+#: What was seen of each app: the changes of its configuration, and the settings among them that were taken over.
+_taken: weakref.WeakKeyDictionary[Any, tuple[Any, Databases | None]] = weakref.WeakKeyDictionary()
 
 #: Apps that were seen before their configuration was read.
 waiting: list[weakref.ref[Any]] = []
@@ -50,7 +50,6 @@ def install(app: Any, databases: Any) -> Registry:
         parse_databases(databases)  # raises before anything is changed
         app.conf[SETTING] = taken = Databases(databases)
         registry.use_settings(taken.raw)
-        _taken[app] = taken
     _registry.install(app, registry)
     return registry
 
@@ -69,8 +68,8 @@ def registry_of(app: Any) -> Registry:
     Raises:
         ConfigurationError: Its settings are malformed.
     """
-    taken = _taken.get(app, _taken)  # itself stands for "never seen"
-    if taken is _taken or app.conf.get(SETTING) is not taken:
+    seen, changes = _taken.get(app), app.conf.changes  # a dict; `conf.get` would cost more than the lease
+    if seen is None or seen[0] is not changes or changes.get(SETTING) is not seen[1]:
         return adopt(app)
     return _registry.installed(app) or process_registry
 
@@ -94,8 +93,21 @@ def adopt(app: Any) -> Registry:
         _registry.install(app, registry)
     if app not in _taken:
         _hide_updates(app)
-    _taken[app] = databases
+    _taken[app] = app.conf.changes, databases
     return registry or process_registry
+
+
+def adopt_copy(app: Any) -> Registry:
+    """
+    Do the same for the app that a child works for, after its task modules were imported.
+
+    A spawned child has two apps for one: the copy that was pickled to it, which runs the tasks, and the one that
+    the module has made again, which has what `taskconn.configure(..., app=app)` said.
+    """
+    registry = _registry_of_twin(app, _hide(app.conf))
+    if registry is not None:
+        _registry.install(app, registry)
+    return adopt(app)
 
 
 def adopt_waiting() -> None:
@@ -132,17 +144,13 @@ def _new_registry() -> Registry:
     return Registry(above=process_registry, below=environment)
 
 
-def _registry_of_twin(app: Any, databases: Databases | None) -> Registry | None:
-    """
-    Find the registry of the app that *app* is a copy of, or that is a copy of it.
-
-    A spawned child has two apps for one: the copy that was pickled to it, which runs the tasks, and the one that
-    the module makes again, which has what `taskconn.configure(..., app=app)` said.
-    """
+def _registry_of_twin(app: Any, databases: object) -> Registry | None:
+    """Find the registry of the app that *app* is a copy of, or that is a copy of it; only spawned children have any."""
     if not getattr(celery.app.base, "USING_EXECV", False):
         return None
     for other in _active_apps():
-        if other is not app and other.main == app.main and _taken.get(other, databases) == databases:
+        seen = _taken.get(other)
+        if other is not app and other.main == app.main and (seen is None or seen[1] == databases):
             registry = _registry.installed(other)
             if registry is not None:
                 return registry
@@ -184,7 +192,7 @@ def _hide(conf: Any) -> Databases | _Unreadable | None:
                 if safe is not value:
                     conf.changes[key] = safe
                 break
-    if hidden is not None and conf.get(SETTING) is not hidden:
+    if hidden is not None:
         conf.changes[SETTING] = hidden
     return hidden
 

@@ -38,28 +38,26 @@ class Board:
     the other one ended: so totals survive recycled and killed children.
     """
 
-    def __init__(self, descriptor: int, path: str | None) -> None:
+    def __init__(self, descriptor: int = -1, path: str | None = None) -> None:
         self.path = path
-        self.memory = mmap.mmap(descriptor, _SLOT * _SLOTS)
+        self.memory = mmap.mmap(descriptor, _SLOT * _SLOTS)  # of no file (-1): shared with forked children
 
     @classmethod
-    def make(cls, *, is_named: bool) -> Board:
-        """Make an empty board; one with a name has a file that is there until `remove`."""
+    def make_named(cls) -> Board:
+        """Make an empty board that spawned children can open; its file is there until `remove`."""
         descriptor, path = tempfile.mkstemp(prefix="taskconn-")
         try:
             os.ftruncate(descriptor, _SLOT * _SLOTS)
-            return cls(descriptor, path if is_named else None)
+            return cls(descriptor, path)
         finally:
             os.close(descriptor)
-            if not is_named:
-                Path(path).unlink()
 
     @classmethod
     def open(cls, path: str) -> Board:
         """Open the board that another process has made."""
         descriptor = os.open(path, os.O_RDWR)
         try:
-            return cls(descriptor, None)
+            return cls(descriptor)
         finally:
             os.close(descriptor)
 

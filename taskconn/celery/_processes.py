@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from . import _apps, _tasks
 from ._board import Board, Slot, own_stats
 
-__all__ = ["TOLD", "connect", "expect_children", "half_of_alive_timeout", "warm_up", "watch_tasks"]
+__all__ = ["TOLD", "connect", "expect_children", "half_of_alive_timeout", "ignore_tasks", "warm_up", "watch_tasks"]
 
 log = logging.getLogger("taskconn")
 
@@ -55,6 +55,12 @@ def watch_tasks() -> None:
     """Note when each task begins, from where its limits count, and clear up after it."""
     signals.task_prerun.connect(_before_task, dispatch_uid="taskconn")
     signals.task_postrun.connect(_after_task, dispatch_uid="taskconn")
+
+
+def ignore_tasks() -> None:
+    """Stop that: what runs in this process from now on is no worker's task."""
+    signals.task_prerun.disconnect(_before_task, dispatch_uid="taskconn")
+    signals.task_postrun.disconnect(_after_task, dispatch_uid="taskconn")
 
 
 def warm_up(registry: Registry, limit_s: float) -> None:
@@ -99,7 +105,7 @@ def _begin(**_: Any) -> None:
         _Here.slot = Slot(_Here.board, index)
     watch_tasks()
     with contextlib.suppress(ConfigurationError):  # the worker has checked it; a task would be told
-        warm_up(_apps.adopt(app), half_of_alive_timeout(app))
+        warm_up(_apps.adopt_copy(app), half_of_alive_timeout(app))
     _count()
 
 
@@ -108,8 +114,9 @@ def _hear(app: Any) -> None:
     told = app.conf.get(TOLD)
     if _Here.main_pid is None and told is not None:
         _tasks.set_limits(told["limits"])
-        with contextlib.suppress(OSError):
-            _Here.board = Board.open(told["board"])
+        if told["board"] is not None:
+            with contextlib.suppress(OSError):
+                _Here.board = Board.open(told["board"])
 
 
 def _end(**_: Any) -> None:

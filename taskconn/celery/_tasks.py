@@ -101,17 +101,19 @@ def _describe(task: Any, request: Any) -> TaskContext:
         task_id=request.id or "",
         name=task.name,
         registry=_apps.registry_of(task.app),
-        deadline=_deadline(request),
+        deadline=_deadline(task, request),
     )
     _contexts[request] = context
     return context
 
 
-def _deadline(request: Any) -> float | None:
+def _deadline(task: Any, request: Any) -> float | None:
     """Say at which monotonic time the first of the attempt's limits strikes. Eager tasks have none."""
     defaults = _Worker.limits
     if defaults is None or request.is_eager:
         return None
-    own = request.timelimit or (None, None)
-    limits = [limit for limit in (own[0] or defaults[0], own[1] or defaults[1]) if limit]
+    sent = request.timelimit or (None, None)
+    hard = sent[0] or task.time_limit or defaults[0]
+    soft = sent[1] or task.soft_time_limit or defaults[1]
+    limits = [limit for limit in (hard, soft) if limit]
     return time.monotonic() + min(limits) if limits else None

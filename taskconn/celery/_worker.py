@@ -72,6 +72,7 @@ class ConnectionsStep(bootsteps.StartStopStep):
 
     def stop(self, parent: Any) -> None:
         """Say goodbye to the connections of the worker itself."""
+        _processes.ignore_tasks()
         self._registry.close()
         if self._board is not None:
             self._board.remove()
@@ -91,11 +92,12 @@ class ConnectionsStep(bootsteps.StartStopStep):
         return {"taskconn": total}
 
     def _start_prefork(self, parent: Any, limits: _tasks.Limits) -> None:
-        self._board = Board.make(is_named=self._is_spawning)
+        self._board = _make_board(is_named=self._is_spawning)
         _processes.expect_children(self._board)
         _tasks.set_limits(limits)
         if self._is_spawning:
-            parent.app.conf.changes[_processes.TOLD] = {"board": self._board.path, "limits": limits}
+            path = self._board.path if self._board is not None else None
+            parent.app.conf.changes[_processes.TOLD] = {"board": path, "limits": limits}
 
 
 def connect() -> None:
@@ -107,6 +109,14 @@ def _join_worker(sender: Any, **_: Any) -> None:
     """Add the step: task modules have been imported, and the blueprint is built afterwards."""
     _processes.expect_children(None)  # solo sends worker_process_init before any step is started
     sender.app.steps["worker"].add(ConnectionsStep)
+
+
+def _make_board(*, is_named: bool) -> Board | None:
+    try:
+        return Board.make_named() if is_named else Board()
+    except OSError as error:
+        log.warning("children will not be counted in `inspect stats`: %s", error)
+        return None
 
 
 def _check(app: Any, *, must_pickle: bool) -> Registry:

@@ -301,6 +301,30 @@ def test_commit_by_hand_that_chains_leaves_a_transaction(db: Connection) -> None
     assert db.session.sent > 0
 
 
+def test_commit_by_hand_leaves_what_is_to_be_restored(db: Connection) -> None:
+    """A task that commits by itself and leaves autocommit on has something to clean up still."""
+    db.autocommit(True)
+
+    db.commit()
+
+    assert db.session.sent > 0
+
+
+def test_transaction_is_seen_without_a_round_trip_where_autocommit_is_on(mysql_database: MySQLDatabase) -> None:
+    """With autocommit a statement leaves nothing open, and BEGIN does."""
+    target = target_of(mysql_database.url, query={"autocommit": "1"}, options=Options(transaction="none"))
+    db = driver.open(target, 5)
+    _execute(db, "SELECT 1")
+    assert driver.is_settled(db)
+
+    db.begin()
+    assert not driver.is_settled(db)
+
+    driver.rollback(db, 1)
+    assert driver.is_settled(db)
+    driver.close(db, 1)
+
+
 def test_commit_costs_one_round_trip(watched: tuple[Connection, Wire]) -> None:
     """Neither the look at the socket nor `restore` asks the server."""
     db, cut = watched
@@ -434,10 +458,11 @@ def test_tls_context_is_made_once_for_an_alias(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(ssl, "create_default_context", lambda *a, **k: made.append(1) or original(*a, **k))
     with MariaDB(tls=True) as server:
         ways = {
-            "preferred": server.url("mysql"),
             "ssl_ca": server.tls_url("mysql"),
             "identity": f"{server.tls_url('mysql')}&ssl_verify_identity=true",
         }
+        if pymysql.VERSION >= (1, 2):
+            ways["preferred"] = server.url("mysql")
         for way, url in ways.items():
             made.clear()
             alias = PyMySQL()

@@ -22,6 +22,7 @@ from taskconn.options import Options
 from tests.drivers.rows import target_of
 from tests.support.databases import RedisDatabase
 from tests.support.process import Script
+from tests.support.wire import Wire
 
 driver = Redis()
 
@@ -36,6 +37,12 @@ def client(redis_db: RedisDatabase) -> Iterator[Client]:
     opened = driver.open(target_of(redis_db.url), 5)
     yield opened
     driver.close(opened, 1)
+
+
+def _take(client: Client) -> Any:
+    """Take a connection from the client's pool, as its commands do."""
+    name = [] if int(redis.__version__.partition(".")[0]) > 5 else ["_"]
+    return client.connection_pool.get_connection(*name)
 
 
 def _give_back(client: Client) -> None:
@@ -121,7 +128,7 @@ def test_connections_that_were_lost_count_no_longer(redis_db: RedisDatabase) -> 
     client = driver.open(target_of(redis_db.url, query={"max_connections": "2"}), 5)
 
     for _ in range(3):
-        client.connection_pool.get_connection()
+        _take(client)
         _give_back(client)
 
     assert client.ping()
@@ -135,7 +142,7 @@ def test_lease_without_a_command_cleans_nothing(client: Client, monkeypatch: pyt
     driver.restore(client)
 
 
-def test_command_costs_one_round_trip(redis_db: RedisDatabase, wire: Callable[..., Any]) -> None:
+def test_command_costs_one_round_trip(redis_db: RedisDatabase, wire: Callable[..., Wire]) -> None:
     """Counting and noting ask the server nothing, and neither does the end of a lease."""
     cut = wire(redis_db.server)
     client = driver.open(target_of(redis_db.url, port=cut.port), 5)
@@ -164,14 +171,23 @@ def _strike_after_sending(client: Client, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(kind, "send_packed_command", struck)
 
 
-def test_command_after_an_interrupted_one_gets_its_own_reply(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection is dropped when an exception passes over it, and the client connects anew."""
+def test_command_after_an_interrupted_one_gets_its_own_reply(
+    redis_db: RedisDatabase, wire: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is dropped when an exception passes over it, for a late reply can't be seen on it."""
+    cut = wire(redis_db.server)
+    client = driver.open(target_of(redis_db.url, port=cut.port), 5)
     client.mset({"a": "A", "b": "B"})
+    cut.hold_answers()
     _strike_after_sending(client, monkeypatch)
     with pytest.raises(SoftTimeLimitExceeded):
         client.get("a")
+    late = threading.Timer(0.2, cut.release_answers)
+    late.start()
 
     assert client.get("b") == b"B"
+    late.join()
+    driver.close(client, 1)
 
 
 def test_refused_command_keeps_the_connection(client: Client) -> None:
@@ -238,7 +254,7 @@ def test_interrupted_login_leaves_no_half_open_connection(client: Client, monkey
 
 def test_stale_reply_is_seen_before_the_next_lease(client: Client) -> None:
     """A reply that nobody read shows at a glance, and redis-py's own check is not switched off by notifications."""
-    connection = client.connection_pool.get_connection()
+    connection = _take(client)
     connection.send_command("ECHO", "stale")
     client.connection_pool.release(connection)
     while driver.peek(client) is Peek.QUIET:
@@ -287,6 +303,8 @@ from taskconn.errors import InheritedConnectionError
 from tests.drivers.rows import target_of
 
 client = Redis().open(target_of(sys.argv[1]), 5)
+pubsub = client.pubsub()
+pubsub.subscribe("news")
 held, done = threading.Event(), threading.Event()
 
 def hold():
@@ -301,6 +319,7 @@ if pid == 0:
     try:
         client.ping()
     except InheritedConnectionError:
+        pubsub.close()
         client.connection_pool.disconnect()
         client.close()
         os.write(1, b"refused\\n")
@@ -340,7 +359,7 @@ def test_strings_of_the_url_become_what_redis_py_takes(redis_db: RedisDatabase) 
 
     client.set("key", "value")
     assert client.get("key") == "value"
-    connection = client.connection_pool.get_connection()
+    connection = _take(client)
     assert (connection.socket_timeout, connection.protocol) == (2.5, 2)
     client.connection_pool.release(connection)
     driver.close(client, 1)
@@ -399,7 +418,7 @@ def test_tls_context_is_made_once_for_an_alias(monkeypatch: pytest.MonkeyPatch, 
             client = alias.open(target_of(server.tls_url()), 5)
             assert client.echo("hidden") == b"hidden"
             alias.close(client, 1)
-        assert len(made) == 1
+        assert len(made) == 1 or not hasattr(redis.connection.SSLConnection, "_wrap_socket_with_ssl")  # redis-py < 5.1
 
         stranger = Redis()
         for _ in range(2):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pymysql.connections
 from pymysql import err
-from pymysql.constants import CR
+from pymysql.constants import CLIENT, CR
 
 from ..._process import getpid
 from ...driver import Session
@@ -58,6 +58,7 @@ class GuardedConnection(pymysql.connections.Connection):
     _read_timeout: float | None
     _write_timeout: float | None
     _ssl_required: bool
+    server_capabilities: int
     server_status: int
 
     def __init__(self, session: Session, tls: Tls, timeout_s: float, arguments: dict[str, Any]) -> None:
@@ -168,6 +169,8 @@ class GuardedConnection(pymysql.connections.Connection):
 
     def _request_authentication(self) -> None:
         self._hurry()
+        if self._tls.is_required and not self.server_capabilities & CLIENT.SSL:  # PyMySQL < 1.2 would go on without
+            raise err.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "SSL is required but the server doesn't support it")
         super()._request_authentication()  # type: ignore[misc]  # private: no types
 
     def _hurry(self) -> None:

@@ -30,11 +30,15 @@ class Tls:
     Keep the one TLS context of an alias: PyMySQL makes a new one, for 25 ms, at each connect.
 
     Where the arguments say nothing of TLS, none is made until a server offers to encrypt.
+
+    Attributes:
+        context: The context; None until it is needed.
+        is_required: Do the arguments ask for TLS, so that nothing may be sent without?
     """
 
     def __init__(self) -> None:
         self.context: ssl.SSLContext | None = None
-        self._is_required = False
+        self.is_required = False
 
     def __repr__(self) -> str:
         return f"<Tls {'unused' if self.context is None else 'ready'}>"
@@ -52,13 +56,13 @@ class Tls:
 
     def learn(self, connection: _Encrypting) -> None:
         """Take over what the constructor made of the arguments; the context came through `GuardedConnection.ctx`."""
-        self._is_required = getattr(connection, "_ssl_required", connection.ssl)
+        self.is_required = getattr(connection, "_ssl_required", connection.ssl)
 
     def apply(self, connection: _Encrypting) -> None:
         """Give *connection*, constructed without TLS, what was learnt; without a context, TLS as the server likes."""
         if self.context is None and not hasattr(connection, "_ssl_required"):
             return  # PyMySQL < 1.2 encrypts only when told to
         connection.ssl = True
-        connection._ssl_required = self._is_required  # noqa: SLF001 -- our base class's
-        if self._is_required:
+        connection._ssl_required = self.is_required  # noqa: SLF001 -- our base class's
+        if self.is_required:
             connection.client_flag |= CLIENT.SSL
