@@ -6,12 +6,13 @@ DEMO_ARGS ?=
 
 BIN := .venv/bin
 
-.PHONY: help venv servers test portable coverage lint format demo compat clean
+.PHONY: help venv servers mysqlclient test portable coverage lint format demo compat clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make venv      the virtual environment .venv, made anew when pyproject.toml changes'
-	@echo 'make servers   MariaDB, PostgreSQL, PgBouncer and Redis for the tests (Debian packages; services stay off)'
+	@echo 'make servers   MariaDB, PostgreSQL, PgBouncer and Redis for the tests, and what mysqlclient is built with'
+	@echo 'make mysqlclient   that client library, built from source, into .venv'
 	@echo 'make test      all tests, with private servers'
 	@echo 'make portable  the tests that need no server and no fork'
 	@echo 'make coverage  all tests, and which lines they reach, in worker processes too'
@@ -28,14 +29,19 @@ venv: .venv/.stamp
 
 servers:
 	@.ci/servers
+	@.ci/mysqlclient packages
 
-test: venv servers
+# Built, so not everywhere to be had; no part of `venv`, which the demo needs too.
+mysqlclient: venv
+	@.ci/mysqlclient
+
+test: venv mysqlclient servers
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 portable: venv
 	$(BIN)/python -m pytest -m portable $(PYTEST_ARGS)
 
-coverage: venv servers
+coverage: venv mysqlclient servers
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet

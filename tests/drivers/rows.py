@@ -12,6 +12,7 @@ from taskconn._url import settle, split
 from taskconn.driver import Driver, Target
 from taskconn.drivers.psycopg import Psycopg
 from taskconn.drivers.psycopg2 import Psycopg2
+from taskconn.drivers.mysqlconnector import MySQLConnector
 from taskconn.drivers.pymysql import PyMySQL
 from taskconn.drivers.redis import Redis
 from taskconn.drivers.sqlite import SQLite
@@ -63,6 +64,10 @@ class Row:
         """Give what holds a half-read reply, or stands for it."""
         raise NotImplementedError
 
+    def rest(self, reader: Any) -> list[Any] | None:
+        """Give the rest of a half-read reply; None where what stands for it has none."""
+        return None
+
     def session_id(self, connection: Any) -> str:
         """Ask the server which session this is."""
         raise NotImplementedError
@@ -97,6 +102,9 @@ class PyMySQLRow(Row):
         cursor.execute("SELECT seq FROM seq_1_to_20000")
         assert cursor.fetchone() == (1,)
         return cursor
+
+    def rest(self, reader: Any) -> list[Any]:
+        return [value for (value,) in reader.fetchall()]
 
     def session_id(self, connection: Any) -> str:
         cursor = connection.cursor()
@@ -168,6 +176,9 @@ class PsycopgRow(_PostgreSQLRow):
         assert next(rows) == (1,)
         return rows
 
+    def rest(self, reader: Any) -> list[Any]:
+        return [value for (value,) in reader]
+
 
 class Psycopg2Row(_PostgreSQLRow):
     name = "psycopg2"
@@ -182,6 +193,44 @@ class Psycopg2Row(_PostgreSQLRow):
         cursor.execute("SELECT generate_series(1, 20000)")
         assert cursor.fetchone() == (1,)
         return cursor
+
+class MySQLConnectorRow(PyMySQLRow):
+    name = "mysqlconnector"
+    driver = MySQLConnector
+
+    def half_read(self, connection: Any) -> Any:
+        cursor = connection.cursor()
+        cursor.execute("SELECT seq FROM seq_1_to_20000")
+        assert cursor.fetchone() == (1,)
+        return cursor
+
+    def rest(self, reader: Any) -> list[Any]:
+        return [value for (value,) in reader.fetchall()]
+
+    def session_id(self, connection: Any) -> str:
+        with connection.cursor(buffered=True) as cursor:
+            cursor.execute("SELECT CONNECTION_ID()")
+            return str(cursor.fetchone()[0])
+
+    def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
+        way = number % 4
+        if way == 0:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT %s, REPEAT('x', %s)", (number, number % 3000))
+                return cursor.fetchall(), [(number, "x" * (number % 3000))]
+        if way == 1:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT seq + {number} FROM seq_1_to_5")
+                return [value for (value,) in iter(cursor.fetchone, None)], [number + step for step in range(1, 6)]
+        if way == 2:
+            with connection.cursor(prepared=True) as cursor:
+                cursor.execute("SELECT ? + 1", (number,))
+                return cursor.fetchall(), [(number + 1,)]
+        with connection.cursor(dictionary=True, buffered=True) as cursor:
+            cursor.execute("SET @number = %s", (number,))
+            connection.rollback()
+            cursor.execute("SELECT @number AS asked")
+            return cursor.fetchall(), [{"asked": number}]
 
 
 class SQLiteRow(Row):
@@ -257,7 +306,25 @@ class RedisRow(Row):
             return [*answers, *pipe.execute()], [f"{letter}{number}".encode() for letter in "cde"]
 
 
+def _mysqldb() -> list[Row]:
+    """Give mysqlclient's row where it could be built; everywhere else its tests are skipped, for a reason."""
+    try:
+        from tests.drivers.mysqldb_row import MySQLdbRow
+    except ImportError:
+        return []
+    return [MySQLdbRow()]
+
+
 #: Name to row.
 ROWS: Mapping[str, Row] = {
-    row.name: row for row in (PyMySQLRow(), PsycopgRow(), Psycopg2Row(), SQLiteRow(), RedisRow())
+    row.name: row
+    for row in (
+        PyMySQLRow(),
+        MySQLConnectorRow(),
+        *_mysqldb(),
+        PsycopgRow(),
+        Psycopg2Row(),
+        SQLiteRow(),
+        RedisRow(),
+    )
 }

@@ -328,8 +328,8 @@ if pid == 0:
     sys.exit(0)
 os.write(ready[1], b"x")
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-if reader is not None and name in ("psycopg", "pymysql"):
-    assert [n for (n,) in reader] == list(range(2, 20001))
+if reader is not None and (rest := row.rest(reader)) is not None:
+    assert rest == list(range(2, 20001))
 same = row.session_id(connection) == session_id
 driver.commit(connection, 5)
 print(json.dumps({"same session": same, "values": row.values(connection)}), flush=True)
