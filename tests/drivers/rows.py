@@ -10,9 +10,9 @@ import pytest
 
 from taskconn._url import settle, split
 from taskconn.driver import Driver, Target
+from taskconn.drivers.mysqlconnector import MySQLConnector
 from taskconn.drivers.psycopg import Psycopg
 from taskconn.drivers.psycopg2 import Psycopg2
-from taskconn.drivers.mysqlconnector import MySQLConnector
 from taskconn.drivers.pymysql import PyMySQL
 from taskconn.drivers.redis import Redis
 from taskconn.drivers.sqlite import SQLite
@@ -193,6 +193,7 @@ class Psycopg2Row(_PostgreSQLRow):
         cursor.execute("SELECT generate_series(1, 20000)")
         assert cursor.fetchone() == (1,)
         return cursor
+
 
 class MySQLConnectorRow(PyMySQLRow):
     name = "mysqlconnector"
