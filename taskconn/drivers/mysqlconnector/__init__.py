@@ -120,6 +120,10 @@ class MySQLConnector(Driver[Connection]):
             return False
         return True
 
+    def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
+        """Ask for CONNECTION_ID(), outside of any transaction."""
+        return connection.ask_identity(timeout_s)
+
     def is_settled(self, connection: Connection) -> bool:
         """Tell whether nothing was sent and nothing waits to be read."""
         return connection.session.sent == 0 and not self.has_pending_reply(connection)

@@ -125,6 +125,13 @@ class Connection(WireConnection):
         with self.bounded(timeout_s):
             self.cmd_ping()
 
+    def ask_identity(self, timeout_s: float) -> str:
+        """Ask the server which session this is, within *timeout_s*."""
+        with self.bounded(timeout_s):
+            self.ask("SELECT CONNECTION_ID()")
+            rows, _ = self.get_rows(raw=True)
+        return bytes(rows[0][0]).decode() if rows else ""
+
     def restore(self) -> None:
         """Put back what a task may have changed in the client; autocommit needs a statement for it."""
         if self.has_autocommit != self._at_open:
@@ -163,3 +170,4 @@ class Connection(WireConnection):
         """Nothing is left to settle, unless the server began a new transaction at once (``completion_type=CHAIN``)."""
         if not self.in_transaction:
             self.session.sent = 0
+            self.session.settled_by_hand = True

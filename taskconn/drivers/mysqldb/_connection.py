@@ -44,7 +44,7 @@ class Connection(WireConnection):
         """Commit by hand: from here on the lease has nothing to settle."""
         self.refuse("commit")
         self.exchange(self.ask, b"COMMIT")
-        self.session.sent = 0
+        self._forget_statements()
 
     def rollback(self) -> None:
         """Roll back by hand. After an interrupt the server does, and the interrupt is not to be masked."""
@@ -52,7 +52,7 @@ class Connection(WireConnection):
             return
         self.refuse("rollback")
         self.exchange(self.ask, b"ROLLBACK")
-        self.session.sent = 0
+        self._forget_statements()
 
     def autocommit(self, on: bool) -> None:  # noqa: FBT001 -- mysqlclient's signature
         """Switch autocommit, which commits what is open."""
@@ -100,6 +100,13 @@ class Connection(WireConnection):
         """Ask for a sign of life, within *timeout_s*. The library's own ping can't be bounded."""
         self.exchange(self.ask, b"DO 0", timeout_s)
 
+    def ask_identity(self, timeout_s: float) -> str:
+        """Ask the server which session this is, within *timeout_s*."""
+        self.exchange(self.ask, b"SELECT CONNECTION_ID()", timeout_s)
+        result = self.store_result()
+        rows = result.fetch_row(1) if result is not None else ()
+        return str(rows[0][0]) if rows else ""
+
     def restore(self) -> None:
         """Put back what a task may have changed in the client; autocommit needs a statement for it."""
         autocommit, self.cursorclass, _ = self._at_open
@@ -140,6 +147,11 @@ class Connection(WireConnection):
             super().close()
 
     # -- private -----------------------------------------------------------------------------------------
+
+    def _forget_statements(self) -> None:
+        """Nothing is left to settle, but the session may be to be reset."""
+        self.session.sent = 0
+        self.session.settled_by_hand = True
 
     def _drain(self, deadline: float) -> None:
         """Read what the task left unread on purpose, so that the next command can be sent."""

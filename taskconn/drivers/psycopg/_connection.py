@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -173,11 +173,12 @@ class Connection(GuardedConnection):
 
     def ping_within(self, timeout_s: float) -> None:
         """Ask for a sign of life."""
-        try:
-            self.exchange_within(self.ping_steps(), _monotonic() + timeout_s)
-        except psycopg.Error:
-            self.drop()
-            raise
+        self._ask_within(self.ping_steps(), timeout_s)
+
+    def ask_identity(self, timeout_s: float) -> str:
+        """Ask the server which process of its serves this session; psycopg begins no transaction for it."""
+        answer: str = self._ask_within(self.identity_steps(), timeout_s)
+        return answer
 
     def restore(self) -> None:
         """Put back what a task may have changed in the client, and forget what only it was to hear."""
@@ -216,6 +217,13 @@ class Connection(GuardedConnection):
         super().close()
 
     # -- private -----------------------------------------------------------------------------------------
+
+    def _ask_within(self, steps: Generator[Any, Any, Any], timeout_s: float) -> Any:
+        try:
+            return self.exchange_within(steps, _monotonic() + timeout_s)
+        except psycopg.Error:
+            self.drop()
+            raise
 
     def _refuse(self, verb: str) -> None:
         self.refuse_others()

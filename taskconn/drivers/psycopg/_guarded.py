@@ -174,6 +174,15 @@ class GuardedConnection(psycopg.Connection[Any]):
         if [result.status for result in results] != [pq.ExecStatus.EMPTY_QUERY]:
             raise psycopg.OperationalError("the server's answer was a last word")
 
+    def identity_steps(self) -> Generator[Any, Any, str]:
+        """Ask for the id of the server's process."""
+        self.pgconn.send_query(b"SELECT pg_backend_pid()")
+        results = yield from generators.execute(self.pgconn)
+        found = results[0].get_value(0, 0) if results else None
+        if found is None:
+            raise psycopg.OperationalError("the server's answer was a last word")
+        return bytes(found).decode()
+
     def drain_steps(self) -> Generator[Any, Any, None]:
         """Read what the task asked for and did not read, so that the next command can be sent."""
         while self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:

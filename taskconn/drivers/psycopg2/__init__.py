@@ -88,6 +88,10 @@ class Psycopg2(Driver[Connection]):
             return False
         return True
 
+    def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
+        """Ask for the id of the server's process, outside of any transaction."""
+        return connection.ask_identity(timeout_s)
+
     def is_settled(self, connection: Connection) -> bool:
         """Tell whether no transaction is open: exact, for each reply says it."""
         return connection.is_at_rest()

@@ -165,8 +165,12 @@ class Connection(GuardedConnection):
 
     def ping_within(self, timeout_s: float) -> None:
         """Ask for a sign of life, without beginning a transaction."""
+        self.ask_identity(timeout_s)
+
+    def ask_identity(self, timeout_s: float) -> str:
+        """Ask the server which process of its serves this session, without beginning a transaction."""
         with Deadline(self.fileno(), timeout_s):
-            self.watch(self._ping)
+            return self.watch(self._ask_identity)
 
     def restore(self) -> None:
         """Put back what a task may have changed in the client, and forget what only it was to hear."""
@@ -229,12 +233,14 @@ class Connection(GuardedConnection):
             if self.status != ext.STATUS_READY:
                 _Base.rollback(self)
 
-    def _ping(self) -> None:
+    def _ask_identity(self) -> str:
         is_to_switch = self.status == ext.STATUS_READY and not self.autocommit
         if is_to_switch:
             _Base.autocommit.__set__(self, True)  # noqa: FBT003 -- a value
         try:
-            ext.cursor(self).execute("SELECT 1")
+            cursor: Any = ext.cursor(self)
+            cursor.execute("SELECT pg_backend_pid()")
+            return str(cursor.fetchone()[0])
         finally:
             if is_to_switch and not self.closed:
                 _Base.autocommit.__set__(self, False)  # noqa: FBT003 -- as above

@@ -254,15 +254,33 @@ class SafePool(redis.ConnectionPool):
 
     def ping(self, timeout_s: float) -> None:
         """Ask for a sign of life over the connection that would be used next, within *timeout_s*."""
+        self._ask("PING", timeout_s=timeout_s)
+
+    def told_identity(self) -> str | None:
+        """Give the id of the session, as the reply to HELLO had it, of the connection that would be used next."""
         connection = next(reversed(self._available_connections), None)
-        if connection is None:
+        told = getattr(connection, "handshake_metadata", None)
+        found = (told.get(b"id") or told.get("id")) if isinstance(told, dict) else None
+        return None if found is None else str(found)
+
+    def ask_identity(self, timeout_s: float) -> str | None:
+        """Ask for the id of the session of the connection that would be used next."""
+        try:
+            return str(self._ask("CLIENT", "ID", timeout_s=timeout_s))
+        except ResponseError:
+            return None
+
+    def _ask(self, *command: str, timeout_s: float) -> Any:
+        if not self._available_connections:
             self.open_one(timeout_s)
-            return
+        connection = self._available_connections[-1]
         try:
             with connection.limited(timeout_s):
                 connection.connect()
-                connection.send_command("PING", check_health=False)
-                connection.read_response()
+                connection.send_command(*command, check_health=False)
+                return connection.read_response()
+        except ResponseError:
+            raise
         except BaseException:
             connection.disconnect()
             raise
