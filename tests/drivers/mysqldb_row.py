@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import MySQLdb.cursors
 
@@ -13,6 +14,9 @@ from tests.drivers.rows import PyMySQLRow
 class MySQLdbRow(PyMySQLRow):
     name = "mysqldb"
     driver = Driver
+    scheme = "mysql+mysqldb"
+    plain: ClassVar[Mapping[str, str]] = {"ssl_mode": "DISABLED"}
+    tls: ClassVar[Mapping[str, str]] = {"ssl_ca": "{authority}"}
 
     def half_read(self, connection: Any) -> Any:
         cursor = connection.cursor(MySQLdb.cursors.SSCursor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -37,6 +38,10 @@ class Row:
         driver: The driver's class.
         misspelt, meant: An argument with a slip of the pen, and without.
         has_server: Is there a server, which can be absent, frozen, or count bytes?
+        family: What it connects to, one of `tests/matrix/families.py`.
+        scheme: Of the URLs that choose it.
+        asks_while_reading: Can the library ask something while rows of another answer are unread?
+        plain, tls: Connect arguments without TLS, and with it; ``{authority}`` is the file to trust.
     """
 
     name: ClassVar[str]
@@ -44,6 +49,11 @@ class Row:
     misspelt: ClassVar[str]
     meant: ClassVar[str]
     has_server = True
+    family: ClassVar[str]
+    scheme: ClassVar[str]
+    asks_while_reading = False
+    plain: ClassVar[Mapping[str, str]] = {}
+    tls: ClassVar[Mapping[str, str]] = {}
 
     def url(self, request: pytest.FixtureRequest) -> str:
         """Give the URL of an empty place of the test's own."""
@@ -59,6 +69,16 @@ class Row:
     def values(self, connection: Any) -> list[str]:
         """Read what was written, in order, with one statement."""
         raise NotImplementedError
+
+    def run(self, connection: Any, statement: str) -> list[Any]:
+        """Run one statement of SQL, and give its rows as tuples."""
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute(statement)
+            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+
+    def client(self, connection: Any) -> Any:
+        """Give the client library's own connection."""
+        return connection
 
     def half_read(self, connection: Any) -> Any:
         """Give what holds a half-read reply, or stands for it."""
@@ -80,6 +100,9 @@ class Row:
 class PyMySQLRow(Row):
     name = "pymysql"
     driver = PyMySQL
+    family, scheme = "mysql", "mysql+pymysql"
+    plain: ClassVar[Mapping[str, str]] = {"ssl_disabled": "true"}
+    tls: ClassVar[Mapping[str, str]] = {"ssl_ca": "{authority}", "ssl_verify_cert": "true"}
     misspelt, meant = "charsett", "charset"
 
     def url(self, request: pytest.FixtureRequest) -> str:
@@ -130,6 +153,9 @@ class PyMySQLRow(Row):
 
 class _PostgreSQLRow(Row):
     misspelt, meant = "sslmod", "sslmode"
+    family = "postgresql"
+    plain: ClassVar[Mapping[str, str]] = {"sslmode": "disable"}
+    tls: ClassVar[Mapping[str, str]] = {"sslmode": "verify-full", "sslrootcert": "{authority}"}
 
     def prepare(self, connection: Any) -> None:
         self.write_sql(connection, "CREATE TABLE IF NOT EXISTS car (name TEXT)")
@@ -166,6 +192,7 @@ class _PostgreSQLRow(Row):
 class PsycopgRow(_PostgreSQLRow):
     name = "psycopg"
     driver = Psycopg
+    scheme = "postgresql+psycopg"
 
     def url(self, request: pytest.FixtureRequest) -> str:
         url: str = request.getfixturevalue("postgresql_database").url
@@ -183,6 +210,8 @@ class PsycopgRow(_PostgreSQLRow):
 class Psycopg2Row(_PostgreSQLRow):
     name = "psycopg2"
     driver = Psycopg2
+    scheme = "postgresql+psycopg2"
+    asks_while_reading = True
 
     def url(self, request: pytest.FixtureRequest) -> str:
         url: str = request.getfixturevalue("postgresql_database").url
@@ -198,6 +227,7 @@ class Psycopg2Row(_PostgreSQLRow):
 class MySQLConnectorRow(PyMySQLRow):
     name = "mysqlconnector"
     driver = MySQLConnector
+    scheme = "mysql+mysqlconnector"
 
     def half_read(self, connection: Any) -> Any:
         cursor = connection.cursor()
@@ -237,6 +267,8 @@ class MySQLConnectorRow(PyMySQLRow):
 class SQLiteRow(Row):
     name = "sqlite"
     driver = SQLite
+    family = scheme = "sqlite"
+    asks_while_reading = True
     misspelt, meant = "time_out", "timeout"
     has_server = False
 
@@ -267,6 +299,9 @@ class SQLiteRow(Row):
 class RedisRow(Row):
     name = "redis"
     driver = Redis
+    family = scheme = "redis"
+    asks_while_reading = True
+    tls: ClassVar[Mapping[str, str]] = {"ssl_ca_certs": "{authority}"}
     misspelt, meant = "protcol", "protocol"
 
     def url(self, request: pytest.FixtureRequest) -> str:
