@@ -92,6 +92,11 @@ class Row:
         """Ask the server which session this is."""
         raise NotImplementedError
 
+    def session_ids(self, connection: Any) -> set[str]:
+        """Give the ids of its sessions, as they were told at login: nothing is sent."""
+        found = self.driver().identity(connection)
+        return set() if found is None else {found}
+
     def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
         """Ask something whose answer only *number* gives, each time in another way; return it, and the right one."""
         raise NotImplementedError
@@ -321,6 +326,9 @@ class RedisRow(Row):
 
     def session_id(self, connection: Any) -> str:
         return str(connection.client_id())
+
+    def session_ids(self, connection: Any) -> set[str]:
+        return {str(one.handshake_metadata[b"id"]) for one in connection.connection_pool.connections()}
 
     def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
         way = number % 3

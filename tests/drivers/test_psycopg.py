@@ -126,6 +126,7 @@ def test_interrupt_passes_through_every_block_as_itself(
     db.rollback()
 
 
+@pytest.mark.skipif(not psycopg.capabilities.has_cancel_safe(), reason="libpq < 17 can't cancel within a bound")
 def test_ctrl_c_ends_the_statement_at_the_server(
     db: Connection, strike: Callable[..., None], postgresql_database: PostgreSQLDatabase
 ) -> None:

@@ -163,7 +163,7 @@ def test_silent_server_leaves_no_connection_behind(postgresql_database: PostgreS
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(psycopg2.OperationalError, match=r"no login within 0\.1 s"):
             driver.open(target_of(_url(postgresql_database), port=silent.getsockname()[1]), 0.1)
-        accepted, _ = silent.accept()
+        accepted, _ = silent.accept()  # by the kernel; nobody answers
         accepted.settimeout(10)
         while accepted.recv(1000):
             pass

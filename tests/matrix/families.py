@@ -52,7 +52,7 @@ def _finds(statement: str, *unwanted: Any) -> Callable[[Row, Any], bool]:
     return look
 
 
-def _fails(statement: str) -> Callable[[Row, Any], bool]:
+def _works(statement: str) -> Callable[[Row, Any], bool]:
     """Tell whether *statement* works, so that what it needs is there."""
 
     def look(row: Row, db: Any) -> bool:
@@ -72,11 +72,13 @@ class Family:
     Attributes:
         impossible: What can't be had with it, and why.
         leftovers: What a task may leave behind, by name.
+        missing: A database in an URL, and one that is not there.
     """
 
     name: ClassVar[str]
     impossible: ClassVar[Mapping[str, str]] = {}
     leftovers: ClassVar[Mapping[str, Leftover]]
+    missing: ClassVar[tuple[str, str]] = (DATABASE, "missing")
     server: Any
 
     def start(self) -> None:
@@ -173,11 +175,11 @@ class MySQL(Family):
         "a session variable": Leftover(
             _sql("SET SESSION sql_mode = 'ANSI', @left = 1"), _finds("SELECT @@sql_mode = 'ANSI' OR @left = 1", 1)
         ),
-        "a temporary table": Leftover(_sql("CREATE TEMPORARY TABLE temp (n INT)"), _fails("SELECT * FROM temp")),
+        "a temporary table": Leftover(_sql("CREATE TEMPORARY TABLE temp (n INT)"), _works("SELECT * FROM temp")),
         "a user lock": Leftover(
             _sql("SELECT GET_LOCK('left', 1)"), _finds("SELECT IS_USED_LOCK('left') = CONNECTION_ID()", 1)
         ),
-        "a prepared statement": Leftover(_sql("PREPARE left1 FROM 'SELECT 1'"), _fails("EXECUTE left1")),
+        "a prepared statement": Leftover(_sql("PREPARE left1 FROM 'SELECT 1'"), _works("EXECUTE left1")),
         "another database": Leftover(_sql("USE other"), _finds("SELECT DATABASE()", "other")),
         "SET autocommit": Leftover(_sql("SET autocommit = 1"), _finds("SELECT @@autocommit", 1), always_goes=True),
         "a half-read reply": Leftover(
@@ -246,7 +248,9 @@ class PostgreSQLFamily(Family):
             always_goes=True,
         ),
         "a session variable": Leftover(_sql("SET work_mem = '77kB'"), _finds("SHOW work_mem", "77kB")),
-        "a temporary table": Leftover(_sql("CREATE TEMPORARY TABLE temp (n INT)"), _fails("SELECT * FROM temp")),
+        "a temporary table": Leftover(
+            _sql("CREATE TEMPORARY TABLE temp (n INT)"), _finds("SELECT to_regclass('pg_temp.temp') IS NOT NULL", True)
+        ),
         "a user lock": Leftover(
             _sql("SELECT pg_advisory_lock(77)"),
             _finds("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"),
@@ -323,6 +327,7 @@ def _redis_finds(key: str, *unwanted: str) -> Callable[[Row, Any], bool]:
 
 class RedisFamily(Family):
     name = "redis"
+    missing = ("1", "99")
     leftovers: ClassVar = {
         "MULTI": Leftover(
             lambda _, db: db.execute_command("MULTI"), lambda _, db: db.echo("x") != b"x", always_goes=True
@@ -492,8 +497,11 @@ class SQLiteFamily(Family):
     def release(self) -> None:
         self._go.set()
 
-    def block(self, row: Row, db: Any) -> bool:
+    def begin(self, row: Row, db: Any, value: str, outside: Any) -> Any:
         db.create_function("wait", 0, lambda: self._go.wait(60) and 5)
+        row.write(db, value)
+
+    def block(self, row: Row, db: Any) -> bool:
         return row.run(db, "SELECT wait()") == [(5,)]
 
 

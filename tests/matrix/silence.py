@@ -101,9 +101,7 @@ class Parent:
     def run(self, state: str, action: str) -> dict[str, bool]:
         """Run one combination; its facts by name."""
         self.action, self.value, self.facts = action, f"{state}, {action}", {}
-        with taskconn.lease() as db:
-            self.session_id = self.row.session_id(db)
-        del db
+        self.sessions: set[str] = set()
         {
             "idle": self._idle,
             "in a transaction": self._transaction,
@@ -146,7 +144,7 @@ class Parent:
         thread.start()
         assert asking.wait(_PATIENCE_S)
         deadline = time.monotonic() + _PATIENCE_S
-        while self.outside.sent() == sent[0] and self.row.has_server:  # the question is on its way
+        while self.row.has_server and self.outside.sent() == sent[0]:  # the question is on its way
             assert time.monotonic() < deadline
             time.sleep(0.001)
         try:
@@ -160,7 +158,9 @@ class Parent:
         with taskconn.lease() as held.db:
             begun = self.family.begin(self.row, held.db, self.value, self.outside)
             self._open_reader()
-            sent.append(self.outside.sent())
+            self.row.session_id(held.db)  # by now every connection of a client with several is there
+            if self.row.has_server:
+                sent.append(self.outside.sent())
             asking.set()
             self.facts["its answer in flight"] = self.family.block(self.row, held.db)
             self._read_on()
@@ -169,8 +169,6 @@ class Parent:
     def _open_reader(self) -> None:
         if self.action == "drops an open cursor":
             held.reader = self.row.half_read(held.db)
-            if self.row.family == "redis":  # the subscription keeps the client's first connection
-                self.session_id = self.row.session_id(held.db)
 
     # -- what is left ----------------------------------------------------------------------------------------
 
@@ -186,12 +184,14 @@ class Parent:
         answers = [self.row.ask(db, number) for number in (0, 1)]  # those that settle nothing
         facts["next answer"] = all(found == right for found, right in answers)
         if self.row.has_server:
-            facts["same session"] = self.row.session_id(db) == self.session_id
+            facts["same session"] = self.row.session_id(db) in self.sessions
 
     # -- the child -------------------------------------------------------------------------------------------
 
     def _let_loose(self) -> None:
         """Fork, have the child do what it is to do, and wait for its end."""
+        for member in _members():
+            self.sessions |= self.row.session_ids(member.connection)
         mine = set(_inodes(os.getpid(), [fd for member in _members() for fd in _driver().sockets(member.connection)]))
         before = self.outside.sent() if self.row.has_server else []
         pipes = {name: os.pipe() for name in ("ready", "go", "done", "end")}
@@ -220,7 +220,7 @@ class Parent:
         said = {}
         if self.action == "uses it":
             said["use is refused"] = _is_refused(lambda: self.row.write(held.db, "child"))
-            said["use is refused"] &= _is_refused(lambda: self.row.session_id(held.db))
+            said["use is refused"] &= _is_refused(lambda: self.row.values(held.db))
             said["its own lease"] = self._own_lease()
         elif self.action == "close()":
             held.db.close()
@@ -244,7 +244,7 @@ class Parent:
         try:
             with taskconn.lease() as db:
                 found, right = self.row.ask(db, 1)
-                is_own = not self.row.has_server or self.row.session_id(db) != self.session_id
+                is_own = not self.row.has_server or self.row.session_id(db) not in self.sessions
                 return bool(found == right and is_own)
         except InheritedFileError:
             return self.row.family == "sqlite"

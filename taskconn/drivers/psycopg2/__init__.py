@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -152,21 +153,35 @@ def _call_within(make: Callable[[], Connection], timeout_s: float) -> Connection
     Connect in another thread, for libpq's own limit is two seconds or more, for each address.
 
     Raises:
-        psycopg2.OperationalError: It took too long. What comes of it later is closed with the queue that it is in.
+        psycopg2.OperationalError: It took too long. What comes of it later is closed by the other thread.
     """
     answers: SimpleQueue[Connection | BaseException] = SimpleQueue()
+    is_given_up: list[bool] = []
 
     def connect() -> None:
         try:
             answers.put(make())
         except BaseException as error:  # noqa: BLE001 -- raised where it was asked for
-            answers.put(error)
+            answers.put(error.with_traceback(None))  # whose frames would keep what has failed
+        if is_given_up:
+            with contextlib.suppress(Empty):  # it was taken at the last moment
+                late = answers.get_nowait()
+                if isinstance(late, Connection):
+                    late.quit(_LEAST_TIMEOUT_S)
 
     system_thread()(connect, ())
     try:
         answer = answers.get(timeout=timeout_s)
     except Empty:
-        raise psycopg2.OperationalError(f"connection timeout expired: no login within {timeout_s:g} s") from None
+        is_given_up.append(True)
+        try:
+            answer = answers.get_nowait()  # it came between the two lines
+        except Empty:
+            words = f"connection timeout expired: no login within {timeout_s:g} s"
+            raise psycopg2.OperationalError(words) from None
+    except BaseException:
+        is_given_up.append(True)
+        raise
     if isinstance(answer, BaseException):
         raise answer
     return answer

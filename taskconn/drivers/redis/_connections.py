@@ -12,7 +12,7 @@ from typing import Any
 
 import redis.connection
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import ResponseError, WatchError
 from redis.retry import Retry
 
 from ..._process import getpid
@@ -27,6 +27,8 @@ _LASTING |= {"SSUBSCRIBE", "SUBSCRIBE", "CLIENT CACHING", "CLIENT NO-EVICT", "CL
 _LASTING |= {"CLIENT SETNAME", "CLIENT TRACKING", "SCRIPT DEBUG"}
 #: Commands that begin and end a transaction, or the watch for one.
 _OPENING, _CLOSING = {"MULTI", "WATCH"}, {"DISCARD", "EXEC", "UNWATCH"}
+#: Errors that come of a reply that was read whole: the server's, and that of an EXEC which found a watched key changed.
+_READ_WHOLE = (ResponseError, WatchError)
 #: Commands with a second word that matters.
 _FAMILIES = {"CLIENT", "SCRIPT"}
 
@@ -232,7 +234,7 @@ class SafePool(redis.ConnectionPool):
         if self.session.owner_pid != getpid():
             return
         error = sys.exc_info()[1]
-        if error is not None and error is not connection.taken_during and not isinstance(error, ResponseError):
+        if error is not None and error is not connection.taken_during and not isinstance(error, _READ_WHOLE):
             connection.disconnect()
         connection.taken_during = None
         if connection in self._in_use_connections:
