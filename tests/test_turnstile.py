@@ -122,6 +122,21 @@ def test_interrupted_waiter_passes_on_what_it_was_handed(monkeypatch: pytest.Mon
     assert not gate.waiters
 
 
+def test_connection_that_comes_back_between_look_and_queue_is_seen() -> None:
+    """A giver that looked at the queue just before the waiter entered it has not given in vain."""
+    given = pooled()
+    idle_at_last = [given]
+
+    def limit() -> int:
+        if idle_at_last:
+            gate.idle.append(idle_at_last.pop())  # the waiter has seen no idle one; nobody waits yet
+        return 0
+
+    gate: Turnstile[object] = Turnstile(lambda: 0, limit)
+
+    assert gate.enter(0, Counters()) is given
+
+
 def test_serving_never_waits_for_the_lock() -> None:
     """A destructor that gives back while its own thread holds the lock does not block."""
     gate = turnstile(limit=0)

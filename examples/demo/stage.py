@@ -74,6 +74,7 @@ class Stage:
             "TASKCONN_URL": database.url,
             "DEMO_BROKER_URL": broker_url,
             VARIABLE: str(self.folder / "events"),
+            "TMPDIR": str(self.folder),  # a program that is killed leaves its temporary files
         }
         self.history.began = time.time()
         rq_part.send(broker_url, self.tasks, victim)

@@ -74,6 +74,15 @@ class Worker:
             assert time.monotonic() < ends_at, f"{found} of {number}: {self.script.output[-5000:]}"
             time.sleep(0.05)
 
+    def stop(self) -> int:
+        """
+        Stop it as a service manager does, and give its exit code.
+
+        A child whose last results the worker has not read yet waits 30 seconds for that (billiard, pool.py:
+        `_ensure_messages_consumed`), now and then for ever in vain.
+        """
+        return self.script.stop(timeout=60)
+
     def _query(self, columns: str, where: str = "") -> list[tuple[Any, ...]]:
         """Read the table over a session that is in no database, so that it is not counted among the worker's."""
         return self.database.server.query(f"SELECT {columns} FROM {self.database.name}.visits {where} ORDER BY n")

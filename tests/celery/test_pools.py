@@ -126,7 +126,7 @@ def test_prefork_children_never_share_a_session(
         pid_of = assert_every_session_has_one_process(worker, number)
         stats = worker.stats()["default"]
         alive = {session.id for session in visits_database.sessions()}
-    code = worker.script.stop()
+    code = worker.stop()
 
     assert len(set(pid_of.values())) > number / 50 / 2  # children were replaced on the way
     assert not parents & set(pid_of)
@@ -152,7 +152,7 @@ def test_solo_keeps_one_session(start_worker: Any, visits_database: MySQLDatabas
 
     assert list(pid_of.values()) == [worker.script.pid]
     assert worker.stats()["default"]["leases"] == 200
-    assert worker.script.stop() == 0
+    assert worker.stop() == 0
     assert settled_aborts(mariadb) == aborts
 
 
@@ -175,7 +175,7 @@ def test_concurrent_tasks_share_at_most_max_size_sessions(
     assert 2 <= len(pid_of) <= 5
     assert stats["opens"] <= 5
     assert stats["waits"] > 0
-    assert worker.script.stop() == 0
+    assert worker.stop() == 0
     assert settled_aborts(mariadb) == aborts
 
 
@@ -206,7 +206,7 @@ def test_killed_child_leaves_no_row(start_worker: Any, visits_database: MySQLDat
 
     pid_of = assert_every_session_has_one_process(worker, 20)
     assert pid not in pid_of.values()
-    assert worker.script.stop() == 0
+    assert worker.stop() == 0
 
 
 def test_broker_without_event_loop_forks_from_a_thread(
@@ -230,4 +230,4 @@ def test_broker_without_event_loop_forks_from_a_thread(
     pid_of = assert_every_session_has_one_process(worker, 60)
     assert len(pid_of) >= 4
     assert worker.script.pid not in pid_of.values()
-    assert worker.script.stop() == 0
+    assert worker.stop() == 0

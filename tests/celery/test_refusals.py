@@ -97,7 +97,7 @@ def test_worker_starts_while_its_database_is_down(start_worker: Any, visits_data
     assert "connection 'default': opening it early in process" in worker.script.output
     assert "ConnectionFailedError" in worker.script.output
     assert "s3cr3t" not in worker.script.output
-    assert worker.script.stop() == 0
+    assert worker.stop() == 0
 
 
 def test_warm_up_that_hangs_does_not_cost_the_child(start_worker: Any, visits_database: MySQLDatabase) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pydantic
 import pytest
 from celery import Celery, Task, _state, chain, group, shared_task
 from celery.exceptions import Ignore, Reject, Retry
@@ -16,6 +17,10 @@ from taskconn import _registry, with_db
 from taskconn._context import current_task
 from taskconn.errors import DecorationError
 from taskconn.testing import FakeConnection, FakeDriver
+
+
+class Order(pydantic.BaseModel):
+    amount: int
 
 
 @pytest.fixture
@@ -275,10 +280,6 @@ def test_class_based_task_and_autoretry(app: Celery) -> None:
 
 def test_pydantic_sees_the_signature_without_the_connection(app: Celery) -> None:
     """`pydantic=True` validates what the caller passes, and knows nothing of the connection."""
-    pydantic = pytest.importorskip("pydantic", reason="pydantic is not among the packages of these tests")
-
-    class Order(pydantic.BaseModel):
-        amount: int
 
     @app.task(pydantic=True)
     @with_db
