@@ -139,7 +139,10 @@ class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[mis
 
     def next_result(self) -> int:
         """Go on to the next result set; -1 if there is none."""
-        if _more_results is not None and self.unread is None and not _more_results(self):
+        is_idle = (
+            self.unread is None and not self.session.pending
+        )  # else the library's lock may be held, for ever in a child
+        if is_idle and _more_results is not None and not _more_results(self):
             return -1
         self.unread = None
         returned: int = self.exchange(self.touching, super().next_result)
