@@ -9,7 +9,6 @@ from typing import Any
 
 import redis
 
-import taskconn.multiprocessing
 from taskconn import with_db
 
 from . import task
@@ -35,11 +34,11 @@ def main(tasks: int, victim: int) -> None:
     """Run *tasks* tasks in a pool, and number *victim*, whose first attempt will be killed, once more."""
     parent = task.ParentWork(SYSTEM)
     context = multiprocessing.get_context("fork")
-    with context.Pool(2, taskconn.multiprocessing.initializer) as pool:
+    with context.Pool(2) as pool:
         sent = {
             number: pool.apply_async(insert_car, (number,), {"is_victim": number == victim}) for number in range(tasks)
         }
-        with redis.Redis.from_url(os.environ["DEMO_BROKER_URL"]) as connection:
+        with redis.Redis.from_url(os.environ["DEMO_BROKER_URL"], socket_timeout=None) as connection:
             connection.blpop([KILLED])
         # multiprocessing.Pool replaces a child that has died, but nobody will ever answer for its task.
         sent[victim] = pool.apply_async(insert_car, (victim,), {"is_victim": True})

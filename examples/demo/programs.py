@@ -15,7 +15,7 @@ import psutil
 from examples.servers import die_with_parent
 
 #: Longest wait for a program to end after it was asked to, in seconds.
-_STOP_TIMEOUT_S = 20.0
+_STOP_TIMEOUT_S = 30.0
 
 
 class Program:
