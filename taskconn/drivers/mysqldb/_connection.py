@@ -36,6 +36,9 @@ class Connection(WireConnection):
     def query(self, query: str | bytes | bytearray) -> None:
         """Send *query* and read the head of its reply. Every cursor comes through here."""
         self.session.sent += 1
+        if self.is_guarded:
+            self.ask(query)
+            return
         self.exchange(self.ask, query)
         # A reply that nobody fetches would be the next question's.
         self.session.pending = self.session.pending or self._is_unfetched()

@@ -18,7 +18,16 @@ class GuardedCursor(MySQLdb.cursors.BaseCursor):  # type: ignore[misc]  # no typ
     _result: Any
 
     def _query(self, q: bytes) -> Any:
-        return self._get_db().exchange(super()._query, q)
+        return self._get_db().exchange(self._query_as_one, q)
+
+    def _query_as_one(self, q: bytes) -> Any:
+        """Query and fetch as one exchange: guarding each of its steps would cost more than the query."""
+        connection = self.connection
+        try:
+            connection.is_guarded = True
+            return super()._query(q)
+        finally:
+            connection.is_guarded = False
 
     def nextset(self) -> Any:
         """Go on to the next result set."""
@@ -41,7 +50,7 @@ class GuardedCursor(MySQLdb.cursors.BaseCursor):  # type: ignore[misc]  # no typ
     def _fetch_row(self, size: int = 1) -> Any:
         result = self._result
         connection = self.connection
-        if not result or connection is None:
+        if not result or connection is None or connection.is_guarded:
             return super()._fetch_row(size)
         rows = connection.exchange(connection.touching, super()._fetch_row, size)
         if connection.unread is result and (not size or len(rows) < size):

@@ -24,6 +24,9 @@ __all__ = ["WireConnection", "errors"]
 T = TypeVar("T")
 _monotonic = time.monotonic
 
+#: Tells without asking whether further result sets wait; since 2.3.
+_more_results: Callable[[Any], int] | None = getattr(_mysql.connection, "more_results", None)
+
 
 class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[misc]  # no types
     """
@@ -32,6 +35,7 @@ class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[mis
     Attributes:
         unread: Result set of an unbuffered cursor, with rows that were not read. Nobody may collect it before that:
             the library would read the rest, in a child too.
+        is_guarded: A cursor asks and fetches as one exchange.
     """
 
     library_errors: ClassVar[tuple[type[BaseException], ...]] = (errors.MySQLError,)
@@ -44,6 +48,7 @@ class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[mis
     def __init__(self, session: Session, timeout_s: float, arguments: dict[str, Any]) -> None:
         self.session = session
         self.unread: Any = None
+        self.is_guarded = False
         self._socket: Socket | None = None
         self._is_shut = False
         self._deadline: float | None = _monotonic() + timeout_s
@@ -81,8 +86,7 @@ class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[mis
 
     def has_unread(self) -> bool:
         """Tell whether rows of an unbuffered cursor, or further result sets, wait to be read."""
-        more = getattr(self.stock, "more_results", None)  # since 2.3
-        return self.unread is not None or (more is not None and self.is_open() and bool(more(self)))
+        return self.unread is not None or (_more_results is not None and self.is_open() and bool(_more_results(self)))
 
     def is_in_step(self, error: BaseException) -> bool:
         """Tell whether *error* is the server's, or was made before anything was sent."""
@@ -120,6 +124,8 @@ class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[mis
 
     def store_result(self) -> Any:
         """Fetch the whole result set of the last query."""
+        if self.is_guarded:
+            return super().store_result()
         result = self.exchange(self.touching, super().store_result)
         self.session.pending = False
         return result
@@ -133,6 +139,11 @@ class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[mis
 
     def next_result(self) -> int:
         """Go on to the next result set; -1 if there is none."""
+        is_idle = (
+            self.unread is None and not self.session.pending
+        )  # else the library's lock may be held, for ever in a child
+        if is_idle and _more_results is not None and not _more_results(self):
+            return -1
         self.unread = None
         returned: int = self.exchange(self.touching, super().next_result)
         return returned
