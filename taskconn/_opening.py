@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from ._fitness import Fitness
 from ._pooled import FRESH_S, Pooled
 from ._process import Owner
 from .driver import Driver, Target
@@ -30,6 +31,7 @@ class Opener(Generic[C]):
 
     Attributes:
         fresh_s: A connection used less than so many seconds ago is handed out without any check.
+        is_hasty: A check has used up half of the next opening's time.
         is_sure: The server answers as the session of its handshake, as far as was seen; otherwise the next one that is
             opened is asked. So this costs one round trip per alias and process, two behind a pooler.
         shares_sessions: A pooler changes sessions between statements, so that there is none to be reset.
@@ -43,7 +45,7 @@ class Opener(Generic[C]):
         self._driver = driver
         self._options = options
         self._resource: str | None = None
-        self.is_sure = self._is_pooler = self.shares_sessions = False
+        self.is_hasty = self.is_sure = self._is_pooler = self.shares_sessions = False
         self._was_sure = False
 
     def open(self, owner: Owner) -> Pooled[C]:
@@ -59,10 +61,12 @@ class Opener(Generic[C]):
         self._resource = driver.resource(target)
         if self._resource in _poisoned:
             raise InheritedFileError(self._alias, _poisoned[self._resource].pid, owner.pid, self._resource)
+        timeout_s = self._options.connect_timeout / (2 if self.is_hasty else 1)
+        self.is_hasty = False
         started = _monotonic()
         connection: C | None = None
         try:
-            connection = driver.open(target, self._options.connect_timeout)
+            connection = driver.open(target, timeout_s)
             identity = self._identify(connection)
         except BaseException as error:
             if connection is not None:
@@ -77,6 +81,11 @@ class Opener(Generic[C]):
         pooled.record_sockets(driver)
         pooled.identity = identity
         return pooled
+
+    def learn(self, fitness: Fitness) -> None:
+        """Take in what was found out about a connection that is to be dropped."""
+        self.is_sure &= fitness is not Fitness.STRANGE
+        self.is_hasty |= fitness is Fitness.SILENT
 
     def poison(self, parent: Owner) -> None:
         """Refuse every later open of the resource that was opened last: *parent* had it in use at the fork."""

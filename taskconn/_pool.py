@@ -235,7 +235,9 @@ class Pool(Generic[C]):
             self.counters.recycles += 1
             self.close(pooled)
         elif fitness is not Fitness.FIT:
-            self.opener.is_sure &= fitness is not Fitness.STRANGE
+            self.opener.learn(fitness)
+            if fitness is Fitness.SILENT:
+                self.recycle()
             self.invalidate(pooled, is_tainted=fitness is Fitness.TAINTED)
         return fitness is Fitness.FIT
 

@@ -242,8 +242,9 @@ class PostgreSQLFamily(Family):
             always_goes=True,
         ),
         "a snapshot by SELECT alone": Leftover(
-            lambda row, db: row.run(db, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            or row.run(db, "SELECT * FROM leftover"),
+            lambda row, db: (
+                row.run(db, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ") or row.run(db, "SELECT * FROM leftover")
+            ),
             _finds("SHOW transaction_isolation", "repeatable read"),
             always_goes=True,
         ),
@@ -509,4 +510,3 @@ class SQLiteFamily(Family):
 FAMILIES: Mapping[str, type[Family]] = {
     family.name: family for family in (MySQL, PostgreSQLFamily, RedisFamily, SQLiteFamily)
 }
-

@@ -1,9 +1,8 @@
-"""A proxy over TCP or a Unix socket, run by one thread, so that what it has counted at a moment is all that was sent."""
+"""A proxy over TCP or a Unix socket, run by one thread: what it has counted at a moment is all that was sent."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import struct
@@ -215,13 +214,3 @@ class Relay:
         pair.is_open = False
         pair.client.close()
         pair.server.close()
-
-
-def inodes(pid: int) -> set[str]:
-    """List the sockets and files that a process has open, as the kernel names them."""
-    found = set()
-    folder = f"/proc/{pid}/fd"
-    for name in os.listdir(folder):
-        with contextlib.suppress(OSError):
-            found.add(os.readlink(f"{folder}/{name}"))
-    return found

@@ -16,8 +16,8 @@ _HEAD = """# The matrix
 What every driver promises, tried in every combination on private servers. `make matrix` runs it and writes this page;
 `make test` runs a part of it, with every driver and everything that a child may do.
 
-- **Silence**: a child process does what it likes with its parent's connection, and the parent's session, transaction and
-  next answer are as they were. A proxy saw no byte of the child's, the child has no descriptor of the socket, and a
+- **Silence**: a child process does what it likes with its parent's connection, and the parent's session, transaction
+  and next answer are as they were. A proxy saw no byte of the child's, the child has no descriptor of the socket, and a
   killed parent's sessions end at once.
 - **Liveness**: the server, or the way to it, goes away; the next lease has a working connection, or says in time that
   there is none. Never a stale row.

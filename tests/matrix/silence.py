@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import taskconn
@@ -274,10 +275,11 @@ def _members() -> list[Any]:
 
 
 def _inodes(pid: int, descriptors: list[int] | None = None) -> Iterator[str]:
-    folder = f"/proc/{pid}/fd"
-    for name in os.listdir(folder) if descriptors is None else map(str, descriptors):
+    """Name what is behind the descriptors of a process, all of them or some, as the kernel does."""
+    folder = Path(f"/proc/{pid}/fd")
+    for path in folder.iterdir() if descriptors is None else [folder / str(fd) for fd in descriptors]:
         with contextlib.suppress(OSError):
-            yield os.readlink(f"{folder}/{name}")
+            yield str(path.readlink())
 
 
 def _read(fd: int) -> bytes:
