@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -65,7 +66,7 @@ def family(row: Row, families: Callable[[str], Family]) -> Family:
 
 
 class Control:
-    """Answer what a program asks of the family and the relay, over a Unix socket."""
+    """Answer what a program asks of the family and of the relay, over a Unix socket."""
 
     def __init__(self, path: Path, family: Family, relay: Relay) -> None:
         self.path = path
@@ -73,20 +74,24 @@ class Control:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen(1)
+        self._asker: socket.socket | None = None
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening, and wait for the program's end."""
+        """Stop listening and answering."""
         self._listener.close()
+        if self._asker is not None:  # a child of a killed program may hold its end
+            with contextlib.suppress(OSError):
+                self._asker.shutdown(socket.SHUT_RDWR)
         self._thread.join(5)
 
     def _run(self) -> None:
         try:
-            asker, _ = self._listener.accept()
+            self._asker, _ = self._listener.accept()
         except OSError:
             return
-        with asker, asker.makefile("rw") as lines:
+        with self._asker, self._asker.makefile("rw") as lines:
             try:
                 for line in lines:
                     name, *arguments = json.loads(line)

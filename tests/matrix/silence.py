@@ -103,6 +103,7 @@ class Parent:
         """Run one combination; its facts by name."""
         self.action, self.value, self.facts = action, f"{state}, {action}", {}
         self.sessions: set[str] = set()
+        self._has_closed_one = False
         {
             "idle": self._idle,
             "in a transaction": self._transaction,
@@ -170,6 +171,8 @@ class Parent:
     def _open_reader(self) -> None:
         if self.action == "drops an open cursor":
             held.reader = self.row.half_read(held.db)
+            if self.row.asks_while_reading and self.row.has_server:
+                self.row.session_id(held.db)  # by now every connection of a client with several is there
 
     # -- what is left ----------------------------------------------------------------------------------------
 
@@ -178,13 +181,14 @@ class Parent:
             rest = self.row.rest(held.reader)
             self.facts["unread rows"] = rest is None or rest == list(range(2, 20001))
             held.reader = None
+            self._has_closed_one = self.row.family == "redis"  # a subscription that is dropped ends its session
 
     def _look(self, db: Any, begun: Any) -> None:
         facts = self.facts
         facts["transaction"] = self.family.is_intact(self.row, db, begun, self.value)
         answers = [self.row.ask(db, number) for number in (0, 1)]  # those that settle nothing
         facts["next answer"] = all(found == right for found, right in answers)
-        if self.row.has_server:
+        if self.row.has_server and not self._has_closed_one:
             facts["same session"] = self.row.session_id(db) in self.sessions
 
     # -- the child -------------------------------------------------------------------------------------------
@@ -213,6 +217,7 @@ class Parent:
                 os.close(ends[0])
                 os.close(ends[1])
         if self.row.has_server:
+            self.facts["live sessions"] = all(map(self.outside.has_session, self.sessions))
             self.facts["silence"] = self.outside.sent()[: len(before)] == before
 
     def _be_child(self, pipes: dict[str, tuple[int, int]]) -> None:

@@ -77,7 +77,14 @@ def test_child_leaves_its_parents_session_alone(
     assert (broken, noise, code) == ([], [], 0), "\n".join([*broken, *noise])
 
 
-@ways
+@pytest.mark.parametrize(
+    ("row", "transport", "fork"),
+    [
+        pytest.param(row, transport, fork, id=f"{row.name}-{transport}-{fork}".replace(" ", "-"))
+        for row in ROWS.values()
+        for transport, fork in (_FULL if os.environ.get("MATRIX") == "full" else _QUICK[:1])
+    ],
+)
 def test_sessions_of_a_killed_parent_end_although_its_child_lives(
     row: Row,
     family: Family,
