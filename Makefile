@@ -3,16 +3,21 @@
 # Words for pytest and for the demo: `make test PYTEST_ARGS="-k fork -x"`, `make demo DEMO_ARGS="--report report.html"`.
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+# Extras for `make oldest`, all of them if empty.
+OLDEST ?=
 
 BIN := .venv/bin
 
-.PHONY: help venv servers test portable coverage lint format demo compat clean
+.PHONY: help venv servers mysqlclient test matrix oldest portable coverage lint format demo compat clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make venv      the virtual environment .venv, made anew when pyproject.toml changes'
-	@echo 'make servers   MariaDB and Redis for the tests (Debian packages; their services stay off)'
+	@echo 'make servers   MariaDB, PostgreSQL, PgBouncer and Redis for the tests, and what mysqlclient is built with'
+	@echo 'make mysqlclient   that client library, built from source, into .venv'
 	@echo 'make test      all tests, with private servers'
+	@echo 'make matrix    every promise of every driver in every combination, and docs/drivers/matrix.md of it (long)'
+	@echo 'make oldest    the contract suite with the oldest version of each client library that is admitted (long)'
 	@echo 'make portable  the tests that need no server and no fork'
 	@echo 'make coverage  all tests, and which lines they reach, in worker processes too'
 	@echo 'make lint      ruff, mypy, pyright, import-linter'
@@ -28,14 +33,25 @@ venv: .venv/.stamp
 
 servers:
 	@.ci/servers
+	@.ci/mysqlclient packages
 
-test: venv servers
+# Built, so not everywhere to be had; no part of `venv`, which the demo needs too.
+mysqlclient: venv
+	@.ci/mysqlclient
+
+test: venv mysqlclient servers
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+matrix: venv mysqlclient servers
+	MATRIX=full MATRIX_PAGE=docs/drivers/matrix.md $(BIN)/python -m pytest tests/matrix $(PYTEST_ARGS)
+
+oldest: venv servers
+	@.ci/oldest $(OLDEST)
 
 portable: venv
 	$(BIN)/python -m pytest -m portable $(PYTEST_ARGS)
 
-coverage: venv servers
+coverage: venv mysqlclient servers
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet

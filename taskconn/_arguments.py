@@ -63,10 +63,18 @@ def refuse_autocommit(target: Target, setting: str) -> None:
         raise InvalidSettingsError(target.alias, problem, remedy)
 
 
-def label(alias: str) -> str:
-    """Name this process's connections of *alias* for the people who look at the server: ``taskconn:alias:host:pid``."""
+def label(alias: str, longest: int = 255) -> str:
+    """
+    Name this process's connections of *alias* for the people who look at the server: ``taskconn:alias:host:pid``.
+
+    Args:
+        alias: Name of the connection.
+        longest: Most characters that the server keeps; the middle is cut, for the pid has to stay.
+    """
     host = socket.gethostname().partition(".")[0]
-    return "".join(character if "!" <= character <= "~" else "_" for character in f"taskconn:{alias}:{host}:{getpid()}")
+    text = "".join(character if "!" <= character <= "~" else "_" for character in f"taskconn:{alias}:{host}")
+    end = f":{getpid()}"
+    return text[: longest - len(end)] + end
 
 
 def _from_text(target: Target, name: str, text: str, reader: Reader | None) -> Any:

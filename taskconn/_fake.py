@@ -51,11 +51,13 @@ class FakeConnection:
         """Commit by hand."""
         self._by_hand("commit")
         self._commit()
+        self.taskconn_session.settled_by_hand = True
 
     def rollback(self) -> None:
         """Roll back by hand."""
         self._by_hand("rollback")
         self._roll_back()
+        self.taskconn_session.settled_by_hand = True
 
     def close(self) -> None:
         """Close by hand."""

@@ -20,6 +20,8 @@ class Fitness(enum.Enum):
     EXPIRED = "too old, or idle for too long: to be closed"
     BROKEN = "the server has gone: to be dropped"
     TAINTED = "it has an unread reply: to be dropped"
+    SILENT = "the server does not answer: to be dropped, and the other idle ones are not to be asked one by one"
+    STRANGE = "another session answers: to be dropped"
 
 
 def examine(pooled: Pooled[Any], driver: Driver[Any], options: Options, now: float, counters: Counters) -> Fitness:
@@ -32,6 +34,18 @@ def examine(pooled: Pooled[Any], driver: Driver[Any], options: Options, now: flo
         return Fitness.TAINTED if seen is Peek.READABLE else Fitness.BROKEN
     if idle_s > options.health_check_interval:
         counters.health_checks += 1
-        if not driver.is_alive(pooled.connection, options.connect_timeout):
-            return Fitness.BROKEN
+        return _ask(pooled, driver, options.connect_timeout / 2)  # the other half is left for opening a new one
     return Fitness.FIT
+
+
+def _ask(pooled: Pooled[Any], driver: Driver[Any], timeout_s: float) -> Fitness:
+    """Ask the server for a sign of life, and whether this is still the session that was logged in to."""
+    connection = pooled.connection
+    if pooled.identity is not None:
+        try:
+            found = driver.ask_identity(connection, timeout_s)
+        except driver.errors:
+            return Fitness.SILENT
+        if found is not None:  # of what was logged in to last: a client may have connected anew by itself
+            return Fitness.FIT if found == driver.identity(connection) else Fitness.STRANGE
+    return Fitness.FIT if driver.is_alive(connection, timeout_s) else Fitness.SILENT

@@ -68,7 +68,10 @@ class Hold:
         pooled.held_by = None
         if pooled.is_lent:  # the lease gives it back when it ends
             return
-        if self.is_settled and not pooled.session.pending and not pooled.session.interrupt:
+        session = pooled.session
+        if self._pool.options.reset and (session.sent or session.settled_by_hand):
+            self._pool.invalidate(pooled)  # resetting takes a round trip, and this may run in a destructor
+        elif self.is_settled and not session.pending and not session.interrupt:
             self._pool.give_back(pooled)
         else:
             self._pool.invalidate(pooled)

@@ -129,8 +129,8 @@ class Lease(Generic[C]):
                 return
             pooled.leases += 1
             session = pooled.session
-            is_used = session.sent or session.pending or session.interrupt or session.closed_by_hand
-            if is_used or self._failure or not commits:
+            is_used = session.sent or session.pending or session.interrupt
+            if is_used or session.closed_by_hand or session.settled_by_hand or self._failure or not commits:
                 self._settle(work, pooled, commits=commits)
             else:  # no round trip
                 self._pool.give_back(pooled)
@@ -208,7 +208,7 @@ class Lease(Generic[C]):
             if self._failure:
                 raise RollbackOnlyError(pool.alias, self._failure)
             return
-        if pool.options.transaction == "none" or not pool.driver.transactional:
+        if pool.options.transaction == "none" or not pool.driver.transactional or not session.sent:
             roll_back(pool, pooled, pool.options.settle_timeout)  # what the task has left open is not the next one's
             return
         try:

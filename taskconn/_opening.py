@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from ._fitness import Fitness
 from ._pooled import FRESH_S, Pooled
 from ._process import Owner
 from .driver import Driver, Target
-from .errors import ConnectionFailedError, InheritedFileError
+from .errors import ConnectionFailedError, ConnectionIdentityError, InheritedFileError
 from .options import Options
 
 __all__ = ["Opener"]
 
 C = TypeVar("C")
 _monotonic = time.monotonic
+log = logging.getLogger("taskconn")
 
 #: SQLite files that an ancestor had in use when this process was forked: path -> that ancestor.
 _poisoned: dict[str, Owner] = {}
@@ -28,6 +31,10 @@ class Opener(Generic[C]):
 
     Attributes:
         fresh_s: A connection used less than so many seconds ago is handed out without any check.
+        is_hasty: A check has used up half of the next opening's time.
+        is_sure: The server answers as the session of its handshake, as far as was seen; otherwise the next one that is
+            opened is asked. So this costs one round trip per alias and process, two behind a pooler.
+        shares_sessions: A pooler changes sessions between statements, so that there is none to be reset.
     """
 
     def __init__(self, alias: str, driver: Driver[C], target: Callable[[], Target], options: Options) -> None:
@@ -38,6 +45,8 @@ class Opener(Generic[C]):
         self._driver = driver
         self._options = options
         self._resource: str | None = None
+        self.is_hasty = self.is_sure = self._is_pooler = self.shares_sessions = False
+        self._was_sure = False
 
     def open(self, owner: Owner) -> Pooled[C]:
         """
@@ -45,29 +54,72 @@ class Opener(Generic[C]):
 
         Raises:
             ConnectionFailedError: The driver could not; its error is the cause.
+            ConnectionIdentityError: Another session answers, and not because of a pooler.
             InheritedFileError: The parent had this SQLite file in use at the fork.
         """
         target, driver = self._target(), self._driver
         self._resource = driver.resource(target)
         if self._resource in _poisoned:
             raise InheritedFileError(self._alias, _poisoned[self._resource].pid, owner.pid, self._resource)
+        timeout_s = self._options.connect_timeout / (2 if self.is_hasty else 1)
+        self.is_hasty = False
         started = _monotonic()
+        connection: C | None = None
         try:
-            connection = driver.open(target, self._options.connect_timeout)
-        except driver.errors as error:
+            connection = driver.open(target, timeout_s)
+            identity = self._identify(connection)
+        except BaseException as error:
+            if connection is not None:
+                driver.invalidate(connection)
+            if not isinstance(error, driver.errors):
+                raise
             words = str(error) if not target.password else str(error).replace(target.password, "***")
             elapsed_ms = round((_monotonic() - started) * 1000)
             raise ConnectionFailedError(self._alias, target.address, 1, elapsed_ms, words) from error
         now = _monotonic()
         pooled = Pooled(connection, driver.session(connection), owner, now, now + self._lifetime_s(), self.fresh_s)
         pooled.record_sockets(driver)
-        pooled.identity = driver.identity(connection)
+        pooled.identity = identity
         return pooled
+
+    def learn(self, fitness: Fitness) -> None:
+        """Take in what was found out about a connection that is to be dropped."""
+        self.is_sure &= fitness is not Fitness.STRANGE
+        self.is_hasty |= fitness is Fitness.SILENT
 
     def poison(self, parent: Owner) -> None:
         """Refuse every later open of the resource that was opened last: *parent* had it in use at the fork."""
         if self._resource is not None:
             _poisoned[self._resource] = parent
+
+    def _identify(self, connection: C) -> str | None:
+        """
+        Tell which session this is; None if that says nothing.
+
+        A pooler tells a client ids that it made up, and gives it one of its own sessions: as long as the client stays,
+        or only for one transaction. A wrong id where the right one was seen before is something else: a socket that
+        somebody else uses, too.
+        """
+        driver, timeout_s = self._driver, self._options.connect_timeout
+        told = driver.identity(connection)
+        if told is None or self._is_pooler or self.is_sure:
+            return None if self._is_pooler else told
+        found = driver.ask_identity(connection, timeout_s)
+        if found is not None and found != told:
+            if self._was_sure:
+                raise ConnectionIdentityError(self._alias, told, found)
+            self.shares_sessions = found != driver.ask_identity(connection, timeout_s)
+            self._is_pooler = True
+            self._warn()
+            return None
+        self.is_sure = self._was_sure = True
+        return told
+
+    def _warn(self) -> None:
+        words = "identity checks are off"
+        if self.shares_sessions:
+            words = "it changes sessions between statements: identity checks and `reset` are off"
+        log.warning("connection %r: a pooler stands in front of the server; %s", self._alias, words)
 
     def _lifetime_s(self) -> float:
         max_age = self._options.max_age

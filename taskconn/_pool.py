@@ -41,8 +41,8 @@ class Pool(Generic[C]):
         self.counters = Counters()
         self.is_retired = False
         self.target = target
-        self._opener = Opener(alias, driver, target, options)
-        self._fresh_s = self._opener.fresh_s
+        self.opener = Opener(alias, driver, target, options)
+        self._fresh_s = self.opener.fresh_s
         #: What proxies keep, by runner; None until the first proxy of the alias is used.
         self.holds: PerRunner[Hold] | None = None
         #: What proxies use instead, outside of leases, while a test's sandbox is open.
@@ -216,7 +216,7 @@ class Pool(Generic[C]):
             with contextlib.suppress(Exception):
                 self.driver.discard(pooled.connection)
         if members and self.driver.closes_before_fork:
-            self._opener.poison(parent)
+            self.opener.poison(parent)
         self._inherited += [pooled for pooled in members if pooled.holder is not None]
         self.counters = Counters()
         self.counters.discards = self._unreported_discards = len(members)
@@ -235,6 +235,9 @@ class Pool(Generic[C]):
             self.counters.recycles += 1
             self.close(pooled)
         elif fitness is not Fitness.FIT:
+            self.opener.learn(fitness)
+            if fitness is Fitness.SILENT:
+                self.recycle()
             self.invalidate(pooled, is_tainted=fitness is Fitness.TAINTED)
         return fitness is Fitness.FIT
 
@@ -277,7 +280,7 @@ class Pool(Generic[C]):
             discards, self._unreported_discards = self._unreported_discards, 0
             log.debug("connection %r: %d inherited discarded in process %d", self.alias, discards, owner.pid)
         try:
-            pooled = self._opener.open(owner)
+            pooled = self.opener.open(owner)
         except ConnectionFailedError:
             self.counters.failed_opens += 1
             raise

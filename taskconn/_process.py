@@ -19,6 +19,7 @@ __all__ = [
     "arm_exit",
     "at_exit",
     "current_runner",
+    "disarm",
     "getpid",
     "me",
     "note_hookless_fork",
@@ -233,13 +234,13 @@ def _after_fork_in_child() -> None:
     me.owner = Owner(me.pid, parent.generation + 1)
     watchers = me.watchers.list()
     try:
-        _disarm([entry for watcher in watchers for entry in watcher.sockets()])
+        disarm([entry for watcher in watchers for entry in watcher.sockets()])
     finally:  # whatever happened: no pool may hand out what the parent opened
         for watcher in watchers:
             watcher.after_fork_in_child(parent)
 
 
-def _disarm(inherited: list[Socket]) -> None:
+def disarm(inherited: list[Socket]) -> None:
     """
     Put a dead socket where each inherited one was, without a byte on the wire.
 

@@ -87,6 +87,7 @@ def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
 def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
     """Undo what the task may have changed in client and session; a connection that can't be cleaned is dropped."""
     driver, connection, reset = pool.driver, pooled.connection, pool.options.reset
+    session = pooled.session
     try:
         if not driver.is_open(connection):
             pool.invalidate(pooled)
@@ -94,7 +95,7 @@ def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         driver.restore(connection)
         if callable(reset):
             reset(connection)
-        elif reset:
+        elif reset and not pool.opener.shares_sessions:
             driver.reset(connection, pool.options.settle_timeout)
         if driver.has_pending_reply(connection):
             pool.invalidate(pooled, is_tainted=True)
@@ -106,7 +107,8 @@ def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         # The outcome stands, whatever a reset (a callable of the user's, perhaps) makes of the session afterwards.
         log.warning("connection %r: cleaning in process %d failed: %r", pool.alias, _process.getpid(), exception)
     else:
-        pooled.session.sent = 0  # a proxy that keeps the connection has nothing to settle any more
+        session.sent = 0  # a proxy that keeps the connection has nothing to settle any more
+        session.settled_by_hand = False
         pool.give_back(pooled)
 
 

@@ -66,7 +66,8 @@ class Location:
     def address(self) -> str:
         """Where to, without user and password."""
         if self.host is None:
-            return self.query.get("path") or self.query.get("unix_socket") or self.database or self.scheme
+            places = (self.query.get(name) for name in ("path", "unix_socket", "host"))
+            return next(filter(None, places), None) or self.database or self.scheme
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
     def __repr__(self) -> str:

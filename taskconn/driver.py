@@ -52,7 +52,7 @@ class Target:
     def address(self) -> str:
         """Where to, without user and password: ``db.example:3306``, or a path."""
         if self.host is None:
-            return self.query.get("unix_socket") or self.database or self.scheme
+            return self.query.get("unix_socket") or self.query.get("host") or self.database or self.scheme
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
     def __repr__(self) -> str:
@@ -69,11 +69,12 @@ class Session:
         pending: A reply, or a part of one, has not been read: the connection may answer the next question with it.
         interrupt: Name of the exception that struck in the middle of a statement; "" if none did.
         closed_by_hand: The task called ``close()``.
+        settled_by_hand: The task has committed or rolled back by itself, and `sent` counts from there on.
         refusal: Raises if the task may not call the settling method that it is given the name of; None if it may.
         owner_pid: Process that opened the connection.
     """
 
-    __slots__ = ("alias", "closed_by_hand", "interrupt", "owner_pid", "pending", "refusal", "sent")
+    __slots__ = ("alias", "closed_by_hand", "interrupt", "owner_pid", "pending", "refusal", "sent", "settled_by_hand")
 
     def __init__(self, alias: str = "", owner_pid: int = 0) -> None:
         self.alias = alias
@@ -82,6 +83,7 @@ class Session:
         self.pending = False
         self.interrupt = ""
         self.closed_by_hand = False
+        self.settled_by_hand = False
         self.refusal: Callable[[str], None] | None = None
 
 
@@ -164,6 +166,18 @@ class Driver(ABC, Generic[C]):
     @abstractmethod
     def is_alive(self, connection: C, timeout_s: float) -> bool:
         """Ask the server, within *timeout_s*; False if it does not answer. Raises nothing of the library's."""
+
+    def ask_identity(self, connection: C, timeout_s: float) -> str | None:
+        """
+        Ask the server which session this is, within *timeout_s*: one round trip that proves life too.
+
+        Returns:
+            The same as `identity`, as the server answers now; None if it can't be asked, so that `is_alive` is.
+
+        Raises:
+            errors: There was no answer.
+        """
+        return None
 
     def has_pending_reply(self, connection: C) -> bool:
         """Tell, without a round trip, whether a reply is pending or half read, so that the connection is tainted."""

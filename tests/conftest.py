@@ -16,8 +16,25 @@ import pytest
 if sys.platform == "win32":
     collect_ignore_glob = ["servers/*", "support/*"]  # they start servers, which have no Windows build
 
-from examples.servers import MariaDB, MySQLServer, PrivateServer, Redis, RedisServer, ServerMissingError
-from tests.support.databases import MySQLDatabase, RedisDatabase, empty_redis_database, fresh_mysql_database
+from examples.servers import (
+    MariaDB,
+    MySQLServer,
+    PgBouncer,
+    PostgreSQL,
+    PostgreSQLServer,
+    PrivateServer,
+    Redis,
+    RedisServer,
+    ServerMissingError,
+)
+from tests.support.databases import (
+    MySQLDatabase,
+    PostgreSQLDatabase,
+    RedisDatabase,
+    empty_redis_database,
+    fresh_mysql_database,
+    fresh_postgresql_database,
+)
 from tests.support.process import Script
 from tests.support.wire import Wire
 
@@ -26,6 +43,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jo
 
 #: Servers of the developer's own, to be used instead of private ones. What they hold may be overwritten.
 _MYSQL_URL = os.environ.get("TASKCONN_TEST_MYSQL_URL")
+_POSTGRESQL_URL = os.environ.get("TASKCONN_TEST_POSTGRESQL_URL")
 _REDIS_URL = os.environ.get("TASKCONN_TEST_REDIS_URL")
 
 ServerT = TypeVar("ServerT", bound=PrivateServer)
@@ -64,6 +82,37 @@ def mysql_database(mariadb: MySQLServer) -> Iterator[MySQLDatabase]:
     """Give a fresh database; it is dropped after the test."""
     with fresh_mysql_database(mariadb) as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQLServer]:
+    """Give the session's PostgreSQL: that of TASKCONN_TEST_POSTGRESQL_URL, else a private one; it is left running."""
+    if _POSTGRESQL_URL:
+        yield PostgreSQLServer(_POSTGRESQL_URL)
+        return
+    with _start(PostgreSQL()) as server:
+        yield server
+
+
+@pytest.fixture
+def private_postgresql() -> Iterator[PostgreSQL]:
+    """Give a PostgreSQL with TLS that belongs to the test: it may be killed, paused, restarted. Takes a second."""
+    with _start(PostgreSQL(tls=True)) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_database(postgresql: PostgreSQLServer) -> Iterator[PostgreSQLDatabase]:
+    """Give a fresh database; it is dropped after the test."""
+    with fresh_postgresql_database(postgresql) as database:
+        yield database
+
+
+@pytest.fixture
+def pgbouncer(postgresql: PostgreSQLServer) -> Iterator[PgBouncer]:
+    """Give a PgBouncer in transaction mode, in front of the session's PostgreSQL."""
+    with _start(PgBouncer(postgresql)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +169,7 @@ def wire() -> Iterator[Callable[..., Wire]]:
     """Give a function that puts a counting proxy in front of a server: ``wire(server)``, or ``wire(port)``."""
     opened: list[Wire] = []
 
-    def put(server: MySQLServer | RedisServer | int, host: str = "127.0.0.1") -> Wire:
+    def put(server: MySQLServer | PostgreSQLServer | RedisServer | int, host: str = "127.0.0.1") -> Wire:
         port, host = (server, host) if isinstance(server, int) else (server.port, server.host)
         opened.append(Wire(port, host))
         return opened[-1]

@@ -6,11 +6,16 @@ Each kind of server has its file; what they share is in ``_process.py``. No pyte
 
 from ._process import PrivateServer, ServerMissingError, die_with_parent
 from .mariadb import MariaDB, MySQLServer, Session
+from .postgresql import Backend, PgBouncer, PostgreSQL, PostgreSQLServer
 from .redis import Redis, RedisServer
 
 __all__ = [
+    "Backend",
     "MariaDB",
     "MySQLServer",
+    "PgBouncer",
+    "PostgreSQL",
+    "PostgreSQLServer",
     "PrivateServer",
     "Redis",
     "RedisServer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from mirakuru.base import Executor
 from mirakuru.exceptions import ExecutorError
@@ -29,10 +30,15 @@ _START_TRIES = 3
 #: Run by a fresh interpreter in front of the real program: the kernel kills it when the parent's process has gone.
 _TIE_TO_PARENT = """
 import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG, kept across exec
-if os.getppid() != int(sys.argv[1]):
+parent, uid, gid = map(int, sys.argv[1:4])
+if uid:
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG: kept across exec, but lost with a change of user
+if os.getppid() != parent:
     sys.exit("parent has gone")
-os.execvp(sys.argv[2], sys.argv[2:])
+os.execvp(sys.argv[4], sys.argv[4:])
 """
 
 
@@ -40,30 +46,55 @@ class ServerMissingError(RuntimeError):
     """A server's program is not on this machine; the message says what to install."""
 
 
-def die_with_parent(command: Sequence[str]) -> list[str]:
+class User(NamedTuple):
+    """A user that a server runs as, by numbers."""
+
+    uid: int
+    gid: int
+
+
+def unprivileged_user(*names: str) -> User | None:
+    """Find the first of *names* that exists, for a server that refuses to run as root; None if this is not root."""
+    if sys.platform == "win32" or os.geteuid() != 0:
+        return None
+    import pwd  # noqa: PLC0415 - absent on Windows
+
+    for name in names:
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            return User(entry.pw_uid, entry.pw_gid)
+    raise ServerMissingError(f"There is none of the users {names}, and the server refuses to run as root.")
+
+
+def die_with_parent(command: Sequence[str], user: User | None = None) -> list[str]:
     """
     Wrap *command* so that it is killed when the process that starts it ends, even by SIGKILL.
 
     The kernel looks at the *thread* that starts it: start from one that stays, as the main thread does. Only Linux
     knows this; elsewhere the command is returned as it was.
 
+    Args:
+        command: Program and arguments.
+        user: Run it as this user; only root can.
+
     Source:
         prctl(2), PR_SET_PDEATHSIG.
     """
     if not sys.platform.startswith("linux"):
         return list(command)
-    return [sys.executable, "-I", "-S", "-c", _TIE_TO_PARENT, str(os.getpid()), *command]
+    identity = map(str, (os.getpid(), *(user or (0, 0))))
+    return [sys.executable, "-I", "-S", "-c", _TIE_TO_PARENT, *identity, *command]
 
 
-def find_program(name: str, package: str) -> str:
+def find_program(name: str, package: str, *places: str) -> str:
     """
-    Find the server program *name* on the PATH, or where Debian keeps it for root.
+    Find the server program *name* on the PATH, where Debian keeps it for root, or in one of the folders *places*.
 
     Raises:
         ServerMissingError: It is not there; the message names the Debian *package*.
     """
-    places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
-    found = shutil.which(name, path=places)
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", *places])
+    found = shutil.which(name, path=path)
     if found is None:
         raise ServerMissingError(
             f"There is no {name} on this machine, so no private server can be started. "
@@ -84,7 +115,7 @@ class _AnsweringExecutor(Executor):
 
     def __init__(self, server: PrivateServer, command: list[str], log: Any) -> None:
         super().__init__(
-            die_with_parent(command),
+            die_with_parent(command, server.user_id),
             timeout=_START_TIMEOUT_S,
             sleep=0.02,
             expected_returncode=0,
@@ -116,6 +147,12 @@ class PrivateServer:
     """
 
     kind = "server"
+    #: Ends it politely.
+    stop_signal = signal.SIGTERM
+    #: What it then ends with.
+    stop_code = 0
+    #: Who runs it; None is the user of this process.
+    user_id: User | None = None
 
     def __init__(self) -> None:
         self.port = 0
@@ -182,7 +219,7 @@ class PrivateServer:
         if self._owner_pid != os.getpid():
             return
         try:
-            self._end(signal.SIGTERM)
+            self._end(self.stop_signal)
         finally:
             atexit.unregister(self.stop)
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -194,7 +231,7 @@ class PrivateServer:
 
     def restart(self) -> None:
         """Stop it politely and start it again, with its data and on the same port."""
-        self._end(signal.SIGTERM)
+        self._end(self.stop_signal)
         self.start()
 
     def pause(self) -> None:
@@ -257,5 +294,6 @@ class PrivateServer:
         executor = self._executor
         if executor is None or executor.process is None:
             return
-        self.resume()  # a paused process does not hear SIGTERM
-        executor.stop(signal_number, expected_returncode=-signal.SIGKILL if signal_number == signal.SIGKILL else 0)
+        self.resume()  # a paused process does not hear a polite signal
+        code = -signal.SIGKILL if signal_number == signal.SIGKILL else self.stop_code
+        executor.stop(signal_number, expected_returncode=code)

@@ -35,6 +35,12 @@ class DriverRow:
     extra: str = ""
 
 
+_PSYCOPG = DriverRow("taskconn.drivers.psycopg", "Psycopg", "psycopg", "postgresql")
+_PSYCOPG2 = DriverRow("taskconn.drivers.psycopg2", "Psycopg2", "psycopg2", "psycopg2")
+_MYSQLCONNECTOR = DriverRow(
+    "taskconn.drivers.mysqlconnector", "MySQLConnector", "mysql-connector-python", "mysqlconnector"
+)
+_MYSQLDB = DriverRow("taskconn.drivers.mysqldb", "MySQLdb", "mysqlclient", "mysqlclient")
 _PYMYSQL = DriverRow("taskconn.drivers.pymysql", "PyMySQL", "PyMySQL", "mysql")
 _REDIS = DriverRow("taskconn.drivers.redis", "Redis", "redis", "redis")
 _SQLITE = DriverRow("taskconn.drivers.sqlite", "SQLite")
@@ -42,7 +48,13 @@ _SQLITE = DriverRow("taskconn.drivers.sqlite", "SQLite")
 #: Scheme to driver. A new driver is one file in this folder and its rows here.
 TABLE: Mapping[str, DriverRow] = {
     "mysql": _PYMYSQL,
+    "mysql+mysqlconnector": _MYSQLCONNECTOR,
+    "mysql+mysqldb": _MYSQLDB,
     "mysql+pymysql": _PYMYSQL,
+    "postgres": _PSYCOPG,
+    "postgresql": _PSYCOPG,
+    "postgresql+psycopg": _PSYCOPG,
+    "postgresql+psycopg2": _PSYCOPG2,
     "redis": _REDIS,
     "rediss": _REDIS,
     "sqlite": _SQLITE,
@@ -53,6 +65,14 @@ TABLE: Mapping[str, DriverRow] = {
 _SYNONYMS: Mapping[str, str] = {
     "file": "sqlite",
     "mariadb": "mysql",
+    "mysqlclient": "mysql+mysqldb",
+    "mysqlconnector": "mysql+mysqlconnector",
+    "mysqldb": "mysql+mysqldb",
+    "pgsql": "postgresql",
+    "psql": "postgresql",
+    "psycopg": "postgresql+psycopg",
+    "psycopg2": "postgresql+psycopg2",
+    "psycopg3": "postgresql+psycopg",
     "pymysql": "mysql+pymysql",
     "redis+socket": "unix",
     "redis+unix": "unix",

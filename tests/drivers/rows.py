@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,6 +11,9 @@ import pytest
 
 from taskconn._url import settle, split
 from taskconn.driver import Driver, Target
+from taskconn.drivers.mysqlconnector import MySQLConnector
+from taskconn.drivers.psycopg import Psycopg
+from taskconn.drivers.psycopg2 import Psycopg2
 from taskconn.drivers.pymysql import PyMySQL
 from taskconn.drivers.redis import Redis
 from taskconn.drivers.sqlite import SQLite
@@ -34,6 +38,10 @@ class Row:
         driver: The driver's class.
         misspelt, meant: An argument with a slip of the pen, and without.
         has_server: Is there a server, which can be absent, frozen, or count bytes?
+        family: What it connects to, one of `tests/matrix/families.py`.
+        scheme: Of the URLs that choose it.
+        asks_while_reading: Can the library ask something while rows of another answer are unread?
+        plain, tls: Connect arguments without TLS, and with it; ``{authority}`` is the file to trust.
     """
 
     name: ClassVar[str]
@@ -41,6 +49,11 @@ class Row:
     misspelt: ClassVar[str]
     meant: ClassVar[str]
     has_server = True
+    family: ClassVar[str]
+    scheme: ClassVar[str]
+    asks_while_reading = False
+    plain: ClassVar[Mapping[str, str]] = {}
+    tls: ClassVar[Mapping[str, str]] = {}
 
     def url(self, request: pytest.FixtureRequest) -> str:
         """Give the URL of an empty place of the test's own."""
@@ -57,13 +70,32 @@ class Row:
         """Read what was written, in order, with one statement."""
         raise NotImplementedError
 
+    def run(self, connection: Any, statement: str) -> list[Any]:
+        """Run one statement of SQL, and give its rows as tuples."""
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute(statement)
+            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+
+    def client(self, connection: Any) -> Any:
+        """Give the client library's own connection."""
+        return connection
+
     def half_read(self, connection: Any) -> Any:
         """Give what holds a half-read reply, or stands for it."""
         raise NotImplementedError
 
+    def rest(self, reader: Any) -> list[Any] | None:
+        """Give the rest of a half-read reply; None where what stands for it has none."""
+        return None
+
     def session_id(self, connection: Any) -> str:
         """Ask the server which session this is."""
         raise NotImplementedError
+
+    def session_ids(self, connection: Any) -> set[str]:
+        """Give the ids of its sessions, as they were told at login: nothing is sent."""
+        found = self.driver().identity(connection)
+        return set() if found is None else {found}
 
     def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
         """Ask something whose answer only *number* gives, each time in another way; return it, and the right one."""
@@ -73,6 +105,9 @@ class Row:
 class PyMySQLRow(Row):
     name = "pymysql"
     driver = PyMySQL
+    family, scheme = "mysql", "mysql+pymysql"
+    plain: ClassVar[Mapping[str, str]] = {"ssl_disabled": "true"}
+    tls: ClassVar[Mapping[str, str]] = {"ssl_ca": "{authority}", "ssl_verify_cert": "true"}
     misspelt, meant = "charsett", "charset"
 
     def url(self, request: pytest.FixtureRequest) -> str:
@@ -96,6 +131,9 @@ class PyMySQLRow(Row):
         assert cursor.fetchone() == (1,)
         return cursor
 
+    def rest(self, reader: Any) -> list[Any]:
+        return [value for (value,) in reader.fetchall()]
+
     def session_id(self, connection: Any) -> str:
         cursor = connection.cursor()
         cursor.execute("SELECT CONNECTION_ID()")
@@ -118,9 +156,124 @@ class PyMySQLRow(Row):
             return cursor.fetchall(), ((number,),)
 
 
+class _PostgreSQLRow(Row):
+    misspelt, meant = "sslmod", "sslmode"
+    family = "postgresql"
+    plain: ClassVar[Mapping[str, str]] = {"sslmode": "disable"}
+    tls: ClassVar[Mapping[str, str]] = {"sslmode": "verify-full", "sslrootcert": "{authority}"}
+
+    def prepare(self, connection: Any) -> None:
+        self.write_sql(connection, "CREATE TABLE IF NOT EXISTS car (name TEXT)")
+        connection.commit()
+
+    def write_sql(self, connection: Any, sql: str, *arguments: Any) -> Any:
+        cursor = connection.cursor()
+        cursor.execute(sql, arguments or None)
+        return cursor
+
+    def write(self, connection: Any, value: str) -> None:
+        self.write_sql(connection, "INSERT INTO car VALUES (%s)", value)
+
+    def values(self, connection: Any) -> list[str]:
+        return [name for (name,) in self.write_sql(connection, "SELECT name FROM car ORDER BY name").fetchall()]
+
+    def session_id(self, connection: Any) -> str:
+        return str(self.write_sql(connection, "SELECT pg_backend_pid()").fetchone()[0])
+
+    def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
+        way = number % 3
+        if way == 0:
+            rows = self.write_sql(connection, "SELECT %s::int, repeat('x', %s::int)", number, number % 3000).fetchall()
+            return rows, [(number, "x" * (number % 3000))]
+        if way == 1:
+            with connection.cursor(f"c{number}") as cursor:
+                cursor.execute("SELECT g + %s FROM generate_series(1, 5) g", (number,))
+                return [value for (value,) in cursor.fetchmany(5)], [number + step for step in range(1, 6)]
+        self.write_sql(connection, f"SET taskconn.number = {number}")
+        connection.commit()
+        return self.write_sql(connection, "SHOW taskconn.number").fetchall(), [(str(number),)]
+
+
+class PsycopgRow(_PostgreSQLRow):
+    name = "psycopg"
+    driver = Psycopg
+    scheme = "postgresql+psycopg"
+
+    def url(self, request: pytest.FixtureRequest) -> str:
+        url: str = request.getfixturevalue("postgresql_database").url
+        return url
+
+    def half_read(self, connection: Any) -> Any:
+        rows = connection.cursor().stream("SELECT generate_series(1, 20000)")
+        assert next(rows) == (1,)
+        return rows
+
+    def rest(self, reader: Any) -> list[Any]:
+        return [value for (value,) in reader]
+
+
+class Psycopg2Row(_PostgreSQLRow):
+    name = "psycopg2"
+    driver = Psycopg2
+    scheme = "postgresql+psycopg2"
+    asks_while_reading = True
+
+    def url(self, request: pytest.FixtureRequest) -> str:
+        url: str = request.getfixturevalue("postgresql_database").url
+        return url.replace("postgresql://", "postgresql+psycopg2://")
+
+    def half_read(self, connection: Any) -> Any:
+        cursor = connection.cursor("half")
+        cursor.execute("SELECT generate_series(1, 20000)")
+        assert cursor.fetchone() == (1,)
+        return cursor
+
+
+class MySQLConnectorRow(PyMySQLRow):
+    name = "mysqlconnector"
+    driver = MySQLConnector
+    scheme = "mysql+mysqlconnector"
+
+    def half_read(self, connection: Any) -> Any:
+        cursor = connection.cursor()
+        cursor.execute("SELECT seq FROM seq_1_to_20000")
+        assert cursor.fetchone() == (1,)
+        return cursor
+
+    def rest(self, reader: Any) -> list[Any]:
+        return [value for (value,) in reader.fetchall()]
+
+    def session_id(self, connection: Any) -> str:
+        with connection.cursor(buffered=True) as cursor:
+            cursor.execute("SELECT CONNECTION_ID()")
+            return str(cursor.fetchone()[0])
+
+    def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
+        way = number % 4
+        if way == 0:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT %s, REPEAT('x', %s)", (number, number % 3000))
+                return cursor.fetchall(), [(number, "x" * (number % 3000))]
+        if way == 1:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT seq + {number} FROM seq_1_to_5")
+                return [value for (value,) in iter(cursor.fetchone, None)], [number + step for step in range(1, 6)]
+        if way == 2:
+            with connection.cursor(prepared=True) as cursor:
+                cursor.execute("SELECT ? + 1", (number,))
+                return cursor.fetchall(), [(number + 1,)]
+        with connection.cursor(dictionary=True, buffered=True) as cursor:
+            cursor.execute("SET @number = %s", (number,))
+            connection.rollback()
+            cursor.execute("SELECT @number AS asked")
+            return cursor.fetchall(), [{"asked": number}]
+
+
 class SQLiteRow(Row):
     name = "sqlite"
     driver = SQLite
+    family = scheme = "sqlite"
+    asks_while_reading = True
     misspelt, meant = "time_out", "timeout"
     has_server = False
 
@@ -151,6 +304,9 @@ class SQLiteRow(Row):
 class RedisRow(Row):
     name = "redis"
     driver = Redis
+    family = scheme = "redis"
+    asks_while_reading = True
+    tls: ClassVar[Mapping[str, str]] = {"ssl_ca_certs": "{authority}"}
     misspelt, meant = "protcol", "protocol"
 
     def url(self, request: pytest.FixtureRequest) -> str:
@@ -170,6 +326,9 @@ class RedisRow(Row):
 
     def session_id(self, connection: Any) -> str:
         return str(connection.client_id())
+
+    def session_ids(self, connection: Any) -> set[str]:
+        return {str(one.handshake_metadata[b"id"]) for one in connection.connection_pool.connections()}
 
     def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
         way = number % 3
@@ -191,5 +350,25 @@ class RedisRow(Row):
             return [*answers, *pipe.execute()], [f"{letter}{number}".encode() for letter in "cde"]
 
 
+def _mysqldb() -> list[Row]:
+    """Give mysqlclient's row where it could be built; everywhere else its tests are skipped, for a reason."""
+    try:
+        from tests.drivers.mysqldb_row import MySQLdbRow
+    except ImportError:
+        return []
+    return [MySQLdbRow()]
+
+
 #: Name to row.
-ROWS: Mapping[str, Row] = {row.name: row for row in (PyMySQLRow(), SQLiteRow(), RedisRow())}
+ROWS: Mapping[str, Row] = {
+    row.name: row
+    for row in (
+        PyMySQLRow(),
+        MySQLConnectorRow(),
+        *_mysqldb(),
+        PsycopgRow(),
+        Psycopg2Row(),
+        SQLiteRow(),
+        RedisRow(),
+    )
+}

@@ -7,11 +7,12 @@ import textwrap
 from collections.abc import Callable
 
 import psutil
+import psycopg
 import pymysql
 import pytest
 import redis
 
-from examples.servers import MariaDB, Redis, ServerMissingError
+from examples.servers import MariaDB, PgBouncer, PostgreSQL, Redis, ServerMissingError
 from tests.support.process import Script
 
 
@@ -152,3 +153,50 @@ def _until(is_true: Callable[[], bool]) -> None:
         if is_true():
             return
     raise AssertionError("it never became true")
+
+
+def test_postgresql_answers_over_tcp_unix_socket_and_tls() -> None:
+    """A private PostgreSQL is reached in all three ways, over TLS with its certificate verified."""
+    with PostgreSQL(tls=True) as server:
+        ways = [
+            {"sslmode": "disable"},
+            {"host": str(server.folder)},
+            {"sslmode": "verify-full", "sslrootcert": str(server.authority_path)},
+        ]
+        used = []
+        for way in ways:
+            with server.connect(**way) as connection:
+                asked = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+                used.append(connection.execute(asked).fetchone()[0])
+
+        assert used == [False, False, True]
+
+
+def test_postgresql_is_found_again_after_kill_and_restart(private_postgresql: PostgreSQL) -> None:
+    """What was committed survives a crash of the private server and its restart; its sessions do not."""
+    private_postgresql.query("CREATE DATABASE shop")
+    left = private_postgresql.connect()
+
+    private_postgresql.kill9()
+    with pytest.raises(psycopg.OperationalError):
+        left.execute("SELECT 1")
+    private_postgresql.start()
+    private_postgresql.restart()
+
+    assert ("shop",) in private_postgresql.query("SELECT datname FROM pg_database")
+    left.close()
+
+
+def test_pgbouncer_gives_sessions_in_turn(pgbouncer: PgBouncer) -> None:
+    """In transaction mode two transactions of one client run in two sessions, once there are two."""
+    with pgbouncer.connect() as one, pgbouncer.connect() as two:
+        for client in (one, two):
+            client.execute("SELECT 1")
+        one.commit()
+        two.commit()
+        seen = set()
+        for _ in range(2):
+            seen.add(one.execute("SELECT pg_backend_pid()").fetchone())
+            one.commit()
+
+    assert len(seen) == 2

@@ -112,6 +112,10 @@ class PyMySQL(Driver[Connection]):
             return False
         return True
 
+    def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
+        """Ask for CONNECTION_ID(), outside of any transaction."""
+        return connection.ask_identity(timeout_s)
+
     def is_settled(self, connection: Connection) -> bool:
         """Tell whether nothing was sent; the server's own flag can be trusted only where autocommit is on."""
         is_flag_true = connection.get_autocommit() and not connection.is_in_transaction()

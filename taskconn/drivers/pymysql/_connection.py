@@ -134,6 +134,13 @@ class Connection(GuardedConnection):
         with self.bounded(timeout_s):
             self.ping()
 
+    def ask_identity(self, timeout_s: float) -> str:
+        """Ask the server which session this is, within *timeout_s*."""
+        with self.bounded(timeout_s):
+            self.exchange(super().query, b"SELECT CONNECTION_ID()")
+        result: Any = self._result
+        return str(result.rows[0][0]) if result is not None and result.rows else ""
+
     def restore(self) -> None:
         """Put back what a task may have changed in the client; autocommit needs a statement for it."""
         autocommit, self.cursorclass, _, _ = self._at_open
@@ -208,6 +215,7 @@ class Connection(GuardedConnection):
         """
         if not self.is_in_transaction() and not self._is_changed():
             self.session.sent = 0
+            self.session.settled_by_hand = True
 
     def _is_changed(self) -> bool:
         autocommit, cursor_class, _, _ = self._at_open

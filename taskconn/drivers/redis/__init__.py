@@ -117,6 +117,14 @@ class Redis(Driver[Client]):
             return False
         return True
 
+    def identity(self, connection: Client) -> str | None:
+        """Give the id that the server told at login of the connection to be used next; None before RESP3."""
+        return connection.connection_pool.told_identity()
+
+    def ask_identity(self, connection: Client, timeout_s: float) -> str | None:
+        """Ask for CLIENT ID; None where the account may not."""
+        return connection.connection_pool.ask_identity(timeout_s)
+
     def is_settled(self, connection: Client) -> bool:
         """There is nothing to settle."""
         return True

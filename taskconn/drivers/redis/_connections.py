@@ -12,7 +12,7 @@ from typing import Any
 
 import redis.connection
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import ResponseError, WatchError
 from redis.retry import Retry
 
 from ..._process import getpid
@@ -27,6 +27,8 @@ _LASTING |= {"SSUBSCRIBE", "SUBSCRIBE", "CLIENT CACHING", "CLIENT NO-EVICT", "CL
 _LASTING |= {"CLIENT SETNAME", "CLIENT TRACKING", "SCRIPT DEBUG"}
 #: Commands that begin and end a transaction, or the watch for one.
 _OPENING, _CLOSING = {"MULTI", "WATCH"}, {"DISCARD", "EXEC", "UNWATCH"}
+#: Errors that come of a reply that was read whole: the server's, and that of an EXEC which found a watched key changed.
+_READ_WHOLE = (ResponseError, WatchError)
 #: Commands with a second word that matters.
 _FAMILIES = {"CLIENT", "SCRIPT"}
 
@@ -232,7 +234,7 @@ class SafePool(redis.ConnectionPool):
         if self.session.owner_pid != getpid():
             return
         error = sys.exc_info()[1]
-        if error is not None and error is not connection.taken_during and not isinstance(error, ResponseError):
+        if error is not None and error is not connection.taken_during and not isinstance(error, _READ_WHOLE):
             connection.disconnect()
         connection.taken_during = None
         if connection in self._in_use_connections:
@@ -254,15 +256,33 @@ class SafePool(redis.ConnectionPool):
 
     def ping(self, timeout_s: float) -> None:
         """Ask for a sign of life over the connection that would be used next, within *timeout_s*."""
+        self._ask("PING", timeout_s=timeout_s)
+
+    def told_identity(self) -> str | None:
+        """Give the id of the session, as the reply to HELLO had it, of the connection that would be used next."""
         connection = next(reversed(self._available_connections), None)
-        if connection is None:
+        told = getattr(connection, "handshake_metadata", None)
+        found = (told.get(b"id") or told.get("id")) if isinstance(told, dict) else None
+        return None if found is None else str(found)
+
+    def ask_identity(self, timeout_s: float) -> str | None:
+        """Ask for the id of the session of the connection that would be used next."""
+        try:
+            return str(self._ask("CLIENT", "ID", timeout_s=timeout_s))
+        except ResponseError:
+            return None
+
+    def _ask(self, *command: str, timeout_s: float) -> Any:
+        if not self._available_connections:
             self.open_one(timeout_s)
-            return
+        connection = self._available_connections[-1]
         try:
             with connection.limited(timeout_s):
                 connection.connect()
-                connection.send_command("PING", check_health=False)
-                connection.read_response()
+                connection.send_command(*command, check_health=False)
+                return connection.read_response()
+        except ResponseError:
+            raise
         except BaseException:
             connection.disconnect()
             raise

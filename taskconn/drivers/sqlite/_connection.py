@@ -76,8 +76,23 @@ class Cursor(sqlite3.Cursor):
         self.is_reading = False
 
 
+def _counted(name: str) -> Any:
+    """Make an attribute whose change counts as a statement although it sends nothing, so that it is put back."""
+    base: Any = getattr(sqlite3.Connection, name)
+
+    def change(self: Connection, value: Any) -> None:
+        self.session.sent += 1
+        base.__set__(self, value)
+
+    return property(base.__get__, change, doc=base.__doc__)
+
+
 class Connection(sqlite3.Connection):
     """A connection of one process. It remembers its cursors, for a half-read one holds a lock and an old snapshot."""
+
+    isolation_level = _counted("isolation_level")
+    row_factory = _counted("row_factory")
+    text_factory = _counted("text_factory")
 
     def __init__(self, *arguments: Any, session: Session, **settings: Any) -> None:
         self.session = session

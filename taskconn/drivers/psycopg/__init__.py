@@ -1,0 +1,159 @@
+"""psycopg 3: PostgreSQL. Its connection class stands in `_connection.py`."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+import psycopg.rows
+from psycopg import pq
+from psycopg.conninfo import conninfo_attempts, make_conninfo
+
+from ... import _process
+from ..._arguments import Reader, boolean, refuse_autocommit
+from ..._libpq import read_arguments
+from ...driver import Driver, Session, Target
+from ._connection import Connection, Cursor, ServerCursor
+from ._waiting import drive
+
+__all__ = ["Connection", "Cursor", "Psycopg", "ServerCursor"]
+
+_monotonic = time.monotonic
+
+
+def _row_factory(name: str) -> Any:
+    if name not in {"dict_row", "namedtuple_row", "scalar_row", "tuple_row"}:
+        raise ValueError("dict_row, namedtuple_row, scalar_row or tuple_row was expected")
+    return getattr(psycopg.rows, name)
+
+
+def _cursor_class(name: str) -> Any:
+    found = getattr(psycopg, name.rpartition(".")[2], None)
+    if not (inspect.isclass(found) and issubclass(found, psycopg.Cursor)):
+        raise ValueError("a cursor class of psycopg was expected")
+    return found
+
+
+def _threshold(text: str) -> int | None:
+    return None if text.lower() == "none" else int(text)
+
+
+#: What `psycopg.connect` takes besides libpq's arguments.
+_OWN: dict[str, Reader | None] = {
+    "autocommit": boolean,
+    "context": None,
+    "cursor_factory": _cursor_class,
+    "prepare_threshold": _threshold,
+    "row_factory": _row_factory,
+}
+
+
+class Psycopg(Driver[Connection]):
+    """
+    Connect to PostgreSQL with psycopg 3. What is in flight is libpq's to know, exactly and without a round trip.
+    """
+
+    package = "psycopg"
+    connection_type = Connection
+
+    @property
+    def errors(self) -> tuple[type[BaseException], ...]:
+        """Its own errors, and the operating system's."""
+        return (psycopg.Error, OSError)
+
+    def validate(self, target: Target) -> None:
+        """Refuse connect arguments that neither libpq nor psycopg has."""
+        self._arguments(target)
+
+    def open(self, target: Target, timeout_s: float) -> Connection:
+        """Connect and log in. A name with several addresses is tried at each of them, within the one timeout."""
+        arguments, own = self._arguments(target)
+        deadline = _monotonic() + timeout_s
+        attempts = conninfo_attempts(arguments)
+        for left in range(len(attempts), 0, -1):
+            until = _monotonic() + (deadline - _monotonic()) / left
+            conninfo = make_conninfo("", **attempts[-left])
+            try:
+                connection: Connection = drive(Connection._connect_gen(conninfo), until)  # noqa: SLF001 -- `connect` waits for 2 s or more
+            except psycopg.Error:
+                if left == 1:
+                    raise
+            else:
+                break
+        connection.belong_to(Session(target.alias, _process.getpid()), own)
+        return connection
+
+    def session(self, connection: Connection) -> Session:
+        """Give what the connection tells of itself."""
+        return connection.session
+
+    def sockets(self, connection: Connection) -> Iterable[int]:
+        """List its one socket."""
+        try:
+            return (connection.pgconn.socket,)
+        except psycopg.Error:
+            return ()
+
+    def identity(self, connection: Connection) -> str | None:
+        """Give the id of the server's process, as told at login."""
+        return str(connection.pgconn.backend_pid)
+
+    def is_open(self, connection: Connection) -> bool:
+        """Tell what libpq knows."""
+        return not connection.closed
+
+    def is_alive(self, connection: Connection, timeout_s: float) -> bool:
+        """Send an empty query."""
+        try:
+            connection.ping_within(timeout_s)
+        except self.errors:
+            return False
+        return True
+
+    def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
+        """Ask for the id of the server's process, outside of any transaction."""
+        return connection.ask_identity(timeout_s)
+
+    def is_settled(self, connection: Connection) -> bool:
+        """Tell whether no transaction is open: exact, for each reply says it."""
+        return connection.pgconn.transaction_status == pq.TransactionStatus.IDLE and not connection.is_busy()
+
+    def has_pending_reply(self, connection: Connection) -> bool:
+        """Tell whether a reply was cut off, or rows, a COPY, a pipeline or a transaction block were left half done."""
+        return connection.session.pending or (not connection.closed and connection.is_busy())
+
+    def commit(self, connection: Connection, timeout_s: float) -> None:
+        """Commit; unread rows are read first. `Session.pending` is True afterwards if the answer never came."""
+        connection.settle(b"COMMIT", timeout_s)
+
+    def rollback(self, connection: Connection, timeout_s: float) -> None:
+        """Roll back."""
+        connection.settle(b"ROLLBACK", timeout_s)
+
+    def restore(self, connection: Connection) -> None:
+        """Put back autocommit, isolation level, factories and thresholds, and forget handlers and notifications."""
+        connection.restore()
+
+    def reset(self, connection: Connection, timeout_s: float) -> None:
+        """Clear settings, temporary tables, advisory locks, prepared statements and LISTEN."""
+        connection.reset(timeout_s)
+
+    def close(self, connection: Connection, timeout_s: float) -> None:
+        """Say goodbye and close."""
+        connection.quit()
+
+    def invalidate(self, connection: Connection) -> None:
+        """Shut the socket."""
+        connection.drop()
+
+    def _arguments(self, target: Target) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Sort out what libpq gets, and what psycopg gets."""
+        names = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
+        arguments = read_arguments(target, names, _OWN)
+        own = {name: arguments.pop(name) for name in _OWN if name in arguments}
+        if own.get("autocommit", False) is not False:
+            refuse_autocommit(target, "autocommit")
+        return arguments, own

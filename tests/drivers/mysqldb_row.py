@@ -1,0 +1,33 @@
+"""The row of mysqlclient, which has to be built from source: where it is missing, `rows.py` goes without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import MySQLdb.cursors
+
+from taskconn.drivers.mysqldb import MySQLdb as Driver
+from tests.drivers.rows import PyMySQLRow
+
+
+class MySQLdbRow(PyMySQLRow):
+    name = "mysqldb"
+    driver = Driver
+    scheme = "mysql+mysqldb"
+    plain: ClassVar[Mapping[str, str]] = {"ssl_mode": "DISABLED"}
+    tls: ClassVar[Mapping[str, str]] = {"ssl_ca": "{authority}"}
+
+    def half_read(self, connection: Any) -> Any:
+        cursor = connection.cursor(MySQLdb.cursors.SSCursor)
+        cursor.execute("SELECT seq FROM seq_1_to_20000")
+        assert cursor.fetchone() == (1,)
+        return cursor
+
+    def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
+        way = number % 3
+        if way == 1:
+            with connection.cursor(MySQLdb.cursors.SSCursor) as cursor:
+                cursor.execute(f"SELECT seq + {number} FROM seq_1_to_5")
+                return [value for (value,) in cursor.fetchall()], [number + step for step in range(1, 6)]
+        return super().ask(connection, number)
