@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ._interrupts import add_interrupts, is_interrupt
 from ._registry import Registry
 
 __all__ = ["TaskContext", "current_task", "is_interrupt", "is_task_object", "register"]
@@ -48,7 +49,6 @@ class TaskContext:
 
 _pending = dict(_INTEGRATIONS)
 _sources: list[Callable[[], TaskContext | None]] = []
-_interrupts: tuple[type[BaseException], ...] = ()
 
 
 def register(source: Callable[[], TaskContext | None], *, interrupts: tuple[type[BaseException], ...] = ()) -> None:
@@ -60,9 +60,8 @@ def register(source: Callable[[], TaskContext | None], *, interrupts: tuple[type
             called at every lease, so it has to be quick.
         interrupts: Ordinary exceptions (subclasses of `Exception`) that a limit throws into the middle of a task.
     """
-    global _interrupts
     _sources.append(source)
-    _interrupts += interrupts
+    add_interrupts(interrupts)
 
 
 def current_task() -> TaskContext | None:
@@ -76,11 +75,6 @@ def current_task() -> TaskContext | None:
         if task is not None:
             return task
     return None
-
-
-def is_interrupt(exception: BaseException) -> bool:
-    """Tell whether *exception* may have struck anywhere, a driver's call included: a limit, a signal, a kill."""
-    return not isinstance(exception, Exception) or isinstance(exception, _interrupts)
 
 
 def is_task_object(candidate: Any) -> bool:

@@ -100,6 +100,7 @@ class Lease(Generic[C]):
             return self._join(root, work)
         try:
             self._pooled = pooled = pool.acquire(self._holder) if pool.holds is None else self._take_over(pool, work)
+            exposed = pooled.connection if pool.expose is None else pool.expose(pooled.connection)
             work.leases[pool] = self
             self._work = work
         except BaseException:  # an interrupt on the way in: nobody will give this back
@@ -107,7 +108,7 @@ class Lease(Generic[C]):
             if self._pooled is not None:
                 pool.invalidate(self._pooled)
             raise
-        return pooled.connection
+        return exposed
 
     def succeed(self, *, commits: bool = True) -> None:
         """
@@ -161,7 +162,11 @@ class Lease(Generic[C]):
         work.leases.pop(self._pool, None)
         if pooled.owner is _process.owner():  # else inherited: the parent settles it
             pooled.leases += 1
-            timeout_s = INTERRUPT_SETTLE_S if is_interrupt(exception) else self._pool.options.settle_timeout
+            timeout_s = self._pool.options.settle_timeout
+            if is_interrupt(exception):
+                timeout_s = INTERRUPT_SETTLE_S
+                if not self._pool.driver.notices_interrupts:
+                    pooled.session.interrupt = type(exception).__name__
             self._roll_back(work, pooled, timeout_s)
 
     @property
@@ -175,7 +180,7 @@ class Lease(Generic[C]):
         pooled = self._pooled if self._root is None else self._root._pooled
         if pooled is None:
             raise LeaseEndedError(self._name, "was never begun, or has ended")
-        return pooled.connection
+        return pooled.connection if self._pool.expose is None else self._pool.expose(pooled.connection)
 
     @property
     def is_open(self) -> bool:
@@ -225,7 +230,7 @@ class Lease(Generic[C]):
         self._work = work
         root._depth += 1
         root._pooled.session.refusal = root._refuse
-        return root._pooled.connection
+        return root.connection
 
     def _leave(self, failure: str) -> None:
         """End a joined lease: the outermost one settles; after a failure it can only roll back."""

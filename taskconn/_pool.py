@@ -43,6 +43,11 @@ def concurrency() -> int | None:
     return _concurrency
 
 
+def _defined(driver: Driver[Any], name: str) -> Callable[[Any], Any] | None:
+    """Give the method of the driver, or None if it is the base class's, which does nothing."""
+    return getattr(driver, name) if getattr(type(driver), name) is not getattr(Driver, name) else None
+
+
 class Pool(Generic[C]):
     """
     Keep the connections of one alias that this process opened; see `Turnstile` for who gets the next one.
@@ -60,6 +65,10 @@ class Pool(Generic[C]):
         #: The lease that every lease joins, nested tasks included, while a test's sandbox is open.
         self.sandbox: Any = None
         self._unsettled_sent = 0 if driver.counts_statements else 1
+        #: The driver's, where it defines them: most drivers do not, and a lease on them pays nothing.
+        self.expose = _defined(driver, "expose")
+        self.flush = _defined(driver, "flush")
+        self._retract = _defined(driver, "retract")
         self._renew(_process.owner())
         self._inherited: list[Pooled[C]] = []
         self._unreported_discards = 0
@@ -127,6 +136,8 @@ class Pool(Generic[C]):
     def give_back(self, pooled: Pooled[C]) -> None:
         """Take back a connection that is settled and clean; one that a proxy keeps stays the proxy's."""
         pooled.holder = None
+        if self._retract is not None:
+            self._retract(pooled.connection)
         if self.is_retired:
             return self.close(pooled)
         pooled.used_at = now = _monotonic()
@@ -326,6 +337,8 @@ class Pool(Generic[C]):
         """Forget a member that is about to be closed; its counts stay."""
         pooled.is_gone = True
         pooled.holder = None
+        if self._retract is not None:
+            self._retract(pooled.connection)
         with self._turnstile.lock:
             self._members.remove(pooled)
             counters = self.counters

@@ -83,7 +83,9 @@ class Registry:
     alias: its own explicit entries, the process's explicit ones, the app's settings, the environment.
     """
 
-    def __init__(self, *, above: Registry | None = None, below: Callable[[], Mapping[str, Settings]] | None = None) -> None:
+    def __init__(
+        self, *, above: Registry | None = None, below: Callable[[], Mapping[str, Settings]] | None = None
+    ) -> None:
         self._explicit: dict[str, _Entry] = {}
         self._settings: dict[str, _Entry] = {}
         self._above = above
@@ -273,7 +275,9 @@ def installed(app: Any) -> Registry | None:
 
 def default_registry() -> Registry:
     """Give the registry for use outside of tasks: that of the one installed app, else the process's."""
-    if len(_installed.data) == 1:  # .data: WeakKeyDictionary.__len__ is a call in Python, and this is asked at every lease
+    if (
+        len(_installed.data) == 1
+    ):  # .data: WeakKeyDictionary.__len__ is a call in Python, and this is asked at every lease
         return next(iter(_installed.values()), process_registry)
     return process_registry
 

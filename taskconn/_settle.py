@@ -31,6 +31,12 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
             had been sent.
     """
     driver, session = pool.driver, pooled.session
+    if pool.flush is not None:
+        try:
+            pool.flush(pooled.connection)
+        except BaseException as exception:
+            roll_back(pool, pooled, INTERRUPT_SETTLE_S if is_interrupt(exception) else pool.options.settle_timeout)
+            raise
     shield = Shield(pool.alias)
     try:
         with shield:
@@ -87,9 +93,14 @@ def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
             return
         driver.restore(connection)
         if callable(reset):
-            reset(connection)
+            reset(connection if pool.expose is None else pool.expose(connection))
+            if driver.transactional and not driver.is_settled(connection):
+                driver.rollback(connection, pool.options.settle_timeout)
         elif reset:
             driver.reset(connection, pool.options.settle_timeout)
+            if not driver.is_open(connection):
+                pool.invalidate(pooled)
+                return
         if driver.has_pending_reply(connection):
             pool.invalidate(pooled, is_tainted=True)
             return

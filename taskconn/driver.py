@@ -106,12 +106,15 @@ class Driver(ABC, Generic[C]):
 
     #: Package on PyPI, for messages.
     package: ClassVar[str]
-    #: Does the client have transactions that a lease commits or rolls back?
-    transactional: ClassVar[bool] = True
+    #: Does the client have transactions that a lease commits or rolls back? An instance may know better, once it has opened.
+    transactional: bool = True
     #: Is `Session.sent` kept? If not, every lease is settled with a round trip.
     counts_statements: ClassVar[bool] = True
-    #: Must idle connections be closed before a fork, because a child can't be kept from harming them (SQLite)?
-    closes_before_fork: ClassVar[bool] = False
+    #: Is `Session.interrupt` kept? If not, an interrupt that leaves the task is taken to have struck inside of a statement.
+    notices_interrupts: ClassVar[bool] = True
+    #: Must idle connections be closed before a fork, because a child can't be kept from harming them (SQLite)? An instance
+    #: may know better, once it has opened.
+    closes_before_fork: bool = False
 
     #: Class of the connections, where it is known before the first one is opened; `proxy` shows it to isinstance().
     connection_type: ClassVar[type | None] = None
@@ -167,6 +170,25 @@ class Driver(ABC, Generic[C]):
     def has_pending_reply(self, connection: C) -> bool:
         """Tell, without a round trip, whether a reply is pending or half read, so that the connection is tainted."""
         return self.session(connection).pending
+
+    def expose(self, connection: C) -> Any:
+        """
+        Give what the task is to get in the connection's stead (an ORM session): the same until `retract` is called.
+
+        A driver that does not define it costs no call: the task gets the connection itself.
+        """
+        return connection
+
+    def retract(self, connection: C) -> None:
+        """End what `expose` gave: the connection goes back to its pool, or away. Raises nothing of the library's."""
+
+    def flush(self, connection: C) -> None:
+        """
+        Send what the client has kept back until now (an ORM's changes): work of the task's, before it is committed.
+
+        Raises:
+            errors: What the library raises; the task has failed.
+        """
 
     def is_settled(self, connection: C) -> bool:
         """Tell, without a round trip, that no transaction is open for certain; False where that is not known."""
