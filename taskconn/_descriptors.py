@@ -82,7 +82,7 @@ def process_sockets() -> Iterator[Socket]:
     """List the sockets that are open in this process; none on systems that do not tell."""
     for folder in _FOLDERS:
         with contextlib.suppress(OSError):
-            for name in os.listdir(folder):
+            for name in os.listdir(folder):  # noqa: PTH208 -- names are numbers here, paths would be taken apart again
                 entry = _socket_behind(int(name))
                 if entry is not None:
                     yield entry

@@ -1,4 +1,4 @@
-"""SQLAlchemy over any of its dialects: a task gets an ORM session, a connection, or an engine. See `_guard.py` for forks."""
+"""SQLAlchemy, over any of its dialects: a task gets an ORM session, a connection or an engine."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class SQLAlchemy(Driver[Any]):
         return self._errors
 
     def validate(self, target: Target) -> None:
-        """Refuse an URL that SQLAlchemy can't read, and arguments that `create_engine` does not have. Connects nothing."""
+        """Refuse an URL that SQLAlchemy can't read, and arguments that `create_engine` does not have."""
         self._make(target)
 
     def open(self, target: Target, timeout_s: float) -> Connection | EngineClient:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy.engine
 import sqlalchemy.orm
-from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
+from sqlalchemy.exc import InvalidRequestError
 
-from ..._interrupts import is_interrupt
 from ..._process import getpid
 from ...driver import Peek, Session, peek
-from ...errors import TaskconnError
 from ._guard import Guard, immortalise
 
 __all__ = ["Connection", "TaskSession"]
@@ -146,7 +145,7 @@ class Connection(sqlalchemy.engine.Connection):
             DBAPI errors: What was sent past SQLAlchemy can't be settled.
         """
         guard, orm = self.guard, self._orm
-        with guard.within(timeout_s), _as_librarys():
+        with guard.within(timeout_s), _as_an_error_of_sqlalchemys():
             guard.close_cursors()
             if orm is not None and orm.in_transaction():
                 orm.settle(is_commit=is_commit)
@@ -251,11 +250,10 @@ class _Unsent:
         return connection is not None and connection.has_unsent()
 
 
-class _as_librarys(contextlib.AbstractContextManager[None]):  # noqa: N801 -- reads as a phrase
+@contextlib.contextmanager
+def _as_an_error_of_sqlalchemys() -> Iterator[None]:
     """Raise what SQLAlchemy trips over, where an interrupt left its objects half changed, as an error of its own."""
-
-    def __exit__(self, kind: Any, exception: BaseException | None, traceback: Any) -> None:
-        known = (SQLAlchemyError, TaskconnError)
-        if isinstance(exception, Exception) and not isinstance(exception, known) and not is_interrupt(exception):
-            if type(exception).__module__ == "builtins":
-                raise InvalidRequestError(f"{type(exception).__name__}: {exception}") from exception
+    try:
+        yield
+    except (AssertionError, AttributeError, KeyError, TypeError) as error:
+        raise InvalidRequestError(f"{type(error).__name__}: {error}") from error

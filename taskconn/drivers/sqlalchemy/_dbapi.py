@@ -1,4 +1,4 @@
-"""Stand-ins for a DBAPI connection and its cursors: what SQLAlchemy and the task do with them goes through the guard."""
+"""Stand-ins for a DBAPI connection and its cursors: what is done with them goes through the guard."""
 
 from __future__ import annotations
 

@@ -85,9 +85,10 @@ class Guarding:
         self._dialect: Any = engine.dialect
         self._library = library_of(self._dialect.driver)
         self._dialect.get_driver_connection = unwrap
+        if client is not None:
+            event.listen(engine, "checkout", self.check)
         event.listen(engine, "do_connect", self.connect)
         event.listen(engine, "connect", self.guard)
-        event.listen(engine, "checkout", self.check)
         event.listen(engine, "handle_error", _keep_original)
 
     def connect(self, dialect: Any, record: Any, given: Any, named: Any) -> Any:
@@ -113,23 +114,22 @@ class Guarding:
     def guard(self, raw: Any, record: Any) -> None:
         """Put the guard in the connection's place: SQLAlchemy's own preparations are over."""
         opening = _opening.get() or self._always
-        assert opening is not None
         found, own = record.info.pop(_FRESH)
         self._library.unhurry(raw, own)
-        guard = Guard(opening.target.alias, raw, self._dialect, self._library)
+        guard = Guard(opening.target.alias if opening else "", raw, self._dialect, self._library)
         guard.record(found)
         if self._client is not None:
             self._client.add(guard)
         record.dbapi_connection = GuardedConnection(guard)
 
     def check(self, connection: Any, record: Any, proxied: Any) -> None:
-        """Replace what was interrupted or has gone; only an engine's own pool has something to check out twice."""
+        """Replace what was interrupted or has gone while it lay in the engine's own pool."""
         if connection.guard.is_beyond_use() or peek(connection.guard.sockets()) is not Peek.QUIET:
             raise exc.DisconnectionError("the connection was interrupted, or has gone")
 
 
 def make_engine(target: Target, **arguments: Any) -> Engine:
-    """Make an engine for *target*. Its password is left out: the opening has it, and it may be another one each time."""
+    """Make an engine for *target*, without its password: the opening has it, and it may be another one each time."""
     own = {"poolclass": pool.NullPool, **(target.options.engine_args or {})}
     return sqlalchemy.create_engine(url_of(target).set(password=None), **{**own, **arguments})
 
@@ -169,7 +169,7 @@ class EngineClient:
         """Nothing is kept back."""
 
     def settle(self, *, is_commit: bool, timeout_s: float) -> None:
-        """The task settles what it begins."""
+        """Leave it to the task, which settles what it begins."""
 
     def restore(self) -> None:
         """SQLAlchemy's pool does that."""

@@ -21,13 +21,13 @@ __all__ = ["Guard", "immortalise"]
 
 
 def immortalise(kept: object) -> None:
-    """Keep an inherited object beyond the interpreter's end: some speak, some block for ever when they are collected."""
+    """Keep an inherited object for ever: some speak, some wait for a lock that nobody holds when they are collected."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 
 class Guard(Session):
     """
-    Count what is sent over one DBAPI connection, and cut it at once when anything but the library's error interrupts it.
+    Count what is sent over one DBAPI connection, and cut it when anything but the library's error interrupts it.
 
     SQLAlchemy invalidates a connection for exceptions that are no `Exception`; limits are. Without the cut it closes
     the cursor, which waits for the interrupted statement, and rolls back, which may read another statement's reply.
@@ -42,6 +42,7 @@ class Guard(Session):
     """
 
     __slots__ = (
+        "__weakref__",
         "_count",
         "_cursors",
         "_dialect",
@@ -72,7 +73,7 @@ class Guard(Session):
         if self.owner_pid != getpid():
             immortalise(self.raw)
 
-    @property  # type: ignore[override]  # an attribute in the base class
+    @property
     def sent(self) -> int:
         """Statements sent since the lease began; and one for what an ORM session has not sent yet."""
         return self._count + (self.has_unsent is not None and self.has_unsent())

@@ -15,7 +15,7 @@ __all__ = ["Library", "library_of"]
 _PG_ACTIVE = 1
 
 
-def _nothing(raw: Any) -> Any:
+def _nothing(raw: Any) -> Any:  # noqa: ARG001 -- as the others
     return None
 
 
@@ -107,8 +107,12 @@ def _pymysql_within(raw: Any, timeout_s: float) -> Iterator[None]:
         raw._read_timeout, raw._write_timeout = before  # noqa: SLF001 -- as above
 
 
+def _no_socket(raw: Any) -> None:  # noqa: ARG001 -- as the others
+    """Tell that there is none, and none need be looked for."""
+
+
 @contextlib.contextmanager
-def _unbounded(raw: Any, timeout_s: float) -> Iterator[None]:
+def _unbounded(raw: Any, timeout_s: float) -> Iterator[None]:  # noqa: ARG001 -- as the others
     yield
 
 
@@ -140,7 +144,7 @@ _PSYCOPG = Library(
     unread=lambda raw: bool(raw.info.transaction_status == _PG_ACTIVE),
 )
 #: A connection may end in another thread than the one that opened it: never in two at a time.
-_SQLITE = Library(fileno=lambda raw: None, defaults=(("check_same_thread", False),), reads_within=_unbounded)
+_SQLITE = Library(fileno=_no_socket, defaults=(("check_same_thread", False),), reads_within=_unbounded)
 
 #: SQLAlchemy's name of a driver to what is known of its library.
 _LIBRARIES = {
