@@ -1,4 +1,4 @@
-"""Any other client: opened by the option `connect`, checked and closed by `check` and `close`. Its sockets are found."""
+"""Any other client: opened, checked and closed by callables among the options. Its sockets are found."""
 
 from __future__ import annotations
 
@@ -181,18 +181,17 @@ class Callables(Driver[Client]):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
     def _settle(self, client: Client, verb: str, timeout_s: float) -> None:
-        facts = client.facts
         try:
             with TimeLimit(timeout_s, client.known()):
-                _call(getattr(client.opened, verb))
-        except ClientError as error:
-            facts.pending = self.peek(client) is Peek.DEAD
-            if facts.pending or verb == "rollback" or error.__cause__ is None:
+                getattr(client.opened, verb)()
+        except BaseException as error:
+            if is_interrupt(error):
+                client.facts.interrupt = type(error).__name__
                 raise
-            raise error.__cause__ from None
-        except BaseException as interrupt:
-            facts.interrupt = type(interrupt).__name__
-            raise
+            client.facts.pending = self.peek(client) is Peek.DEAD
+            if verb == "commit" and not client.facts.pending:
+                raise
+            raise _failure(error) from error
 
     def _finish(self, client: Client, timeout_s: float) -> None:
         """Close within the time; a client that threads or a pool live in may not be left open."""
@@ -238,7 +237,11 @@ def _call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     except BaseException as error:
         if is_interrupt(error):
             raise
-        raise ClientError(f"{type(error).__name__}: {error}") from error
+        raise _failure(error) from error
+
+
+def _failure(error: BaseException) -> ClientError:
+    return ClientError(f"{type(error).__name__}: {error}")
 
 
 def _url(target: Target) -> str:

@@ -84,7 +84,7 @@ class Guarding:
         self._client = client
         self._dialect: Any = engine.dialect
         self._library = library_of(self._dialect.driver)
-        self._dialect.get_driver_connection = unwrap
+        self._dialect.get_driver_connection = unwrap  # type: ignore[method-assign]  # what is handed out is unguarded
         if client is not None:
             event.listen(engine, "checkout", self.check)
         event.listen(engine, "do_connect", self.connect)

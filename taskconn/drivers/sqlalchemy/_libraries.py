@@ -107,7 +107,7 @@ def _pymysql_within(raw: Any, timeout_s: float) -> Iterator[None]:
         raw._read_timeout, raw._write_timeout = before  # noqa: SLF001 -- as above
 
 
-def _no_socket(raw: Any) -> None:  # noqa: ARG001 -- as the others
+def _no_socket(raw: Any) -> None:
     """Tell that there is none, and none need be looked for."""
 
 
