@@ -34,7 +34,7 @@ def configure(databases: Mapping[str, Any], *, app: Any = None) -> None:
     Say how to connect to each alias. Opens nothing, so it may run before any fork.
 
     The same again changes nothing. An alias that changes is replaced as a whole: its old connections close when their
-    leases end, and names, handles and proxies follow. Explicit settings win over those of Celery, RQ and the environment.
+    leases end, and names, handles and proxies follow. Explicit settings win over Celery's, RQ's and the environment's.
 
     Args:
         databases: Alias -> URL, ``"module:attr"``, callable, or mapping with ``url`` and options.
@@ -48,7 +48,7 @@ def configure(databases: Mapping[str, Any], *, app: Any = None) -> None:
         return
     registry = installed(app)
     if registry is None:
-        registry = Registry(above=process_registry, below=process_registry._below)
+        registry = Registry(above=process_registry, below=process_registry._below)  # noqa: SLF001 -- the root is the package, too
         install(app, registry)
     registry.configure(databases)
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._interrupts import add_interrupts, is_interrupt
-from ._registry import Registry
+from ._pool import Pool
+from ._registry import Handle, Registry, default_registry
 
-__all__ = ["TaskContext", "current_task", "is_interrupt", "is_task_object", "register"]
+__all__ = ["TaskContext", "current_task", "find_pool", "is_interrupt", "is_task_object", "register"]
 
 #: Loaded package -> the module of ours that tells about its tasks, imported at the first call after it was loaded.
 #: So the decorator works where no include ran: in producers, in eager and in direct calls.
@@ -19,7 +20,8 @@ _INTEGRATIONS = {"celery": "taskconn.celery", "rq": "taskconn.rq"}
 
 #: Classes, as (module, name), whose instances stand for a task and are no functions.
 _TASK_CLASSES = frozenset(
-    {("celery.local", "Proxy"), ("celery.local", "PromiseProxy"), ("celery.app.task", "Task")},
+    # The second is what celery.local.Proxy, made by @shared_task, says of itself.
+    {("celery.local", "PromiseProxy"), ("celery.local", "celery.local"), ("celery.app.task", "Task")},
 )
 
 
@@ -29,7 +31,7 @@ class TaskContext:
     Describe the task that runs now.
 
     Attributes:
-        key: Identity of this attempt. Leases of different keys never join; None joins whatever is there (a direct call).
+        key: Identity of this attempt. Leases of different keys never join; None joins what is there (a direct call).
         system: Name of the task system: ``"celery"``, ``"rq"``.
         task_id: The task system's id of the task.
         name: Name of the task's function.
@@ -75,6 +77,15 @@ def current_task() -> TaskContext | None:
         if task is not None:
             return task
     return None
+
+
+def find_pool(alias: str | Handle[Any], task: TaskContext | None) -> Pool[Any]:
+    """Look *alias* up: in its handle's registry, else in that of the running task, else outside of tasks."""
+    if isinstance(alias, Handle):
+        return alias.registry.pool(alias.alias)
+    if task is not None and task.registry is not None:
+        return task.registry.pool(alias)
+    return default_registry().pool(alias)
 
 
 def is_task_object(candidate: Any) -> bool:

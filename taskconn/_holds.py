@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import weakref
 from typing import Any, Generic, TypeVar
 
@@ -13,41 +13,39 @@ T = TypeVar("T")
 
 
 class PerRunner(Generic[T]):
-    """Keep one value for each runner, until the runner ends."""
+    """Keep one value for each runner, until the runner ends. A value must not hold its runner."""
 
     def __init__(self) -> None:
-        self._local = threading.local()
         self._by_runner: weakref.WeakKeyDictionary[Any, T] = weakref.WeakKeyDictionary()
 
     def get(self, runner: object) -> T | None:
         """Give the value of *runner*, which is the one that calls."""
-        if isinstance(runner, int):
-            return getattr(self._local, "value", None)
         return self._by_runner.get(runner)
 
     def set(self, runner: object, value: T) -> None:
         """Keep *value* for *runner*, which is the one that calls."""
-        if isinstance(runner, int):
-            self._local.value = value
-        else:
-            self._by_runner[runner] = value
+        self._by_runner[runner] = value
 
 
 class Hold:
-    """
-    Keep one connection for one runner's proxy. It goes back to the pool when the runner ends.
+    """Keep one connection for one runner's proxy. It goes back to the pool when the runner ends."""
 
-    Attributes:
-        is_lent: A lease of the same runner uses it at the moment.
-    """
-
-    __slots__ = ("_pool", "is_lent", "pooled")
+    __slots__ = ("__weakref__", "_pool", "pooled")
 
     def __init__(self, pool: Any, pooled: Pooled[Any], runner: object) -> None:
         self._pool = pool
         self.pooled = pooled
-        self.is_lent = False
-        pooled.held_by = runner
+        pooled.held_by = weakref.ref(runner)
+        pooled.is_lent = False
+
+    @property
+    def is_lent(self) -> bool:
+        """Does a lease of the same runner use it at the moment?"""
+        return self.pooled.is_lent
+
+    @is_lent.setter
+    def is_lent(self, is_lent: bool) -> None:
+        self.pooled.is_lent = is_lent
 
     @property
     def is_usable(self) -> bool:
@@ -65,16 +63,17 @@ class Hold:
     def release(self) -> None:
         """Give the connection back; one with an open transaction is dropped, and the server rolls back."""
         pooled = self.pooled
-        if not self.is_usable or self.is_lent:
+        if not self.is_usable:
             return
         pooled.held_by = None
-        if self.is_settled and not pooled.session.pending:
+        if pooled.is_lent:  # the lease gives it back when it ends
+            return
+        if self.is_settled and not pooled.session.pending and not pooled.session.interrupt:
             self._pool.give_back(pooled)
         else:
             self._pool.invalidate(pooled)
 
     def __del__(self) -> None:
-        try:
+        # Anything may be half gone at the interpreter's end; the system closes the socket then.
+        with contextlib.suppress(Exception):
             self.release()
-        except Exception:  # noqa: BLE001, S110 -- the interpreter may be half gone; the system closes the socket
-            pass

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from ._context import current_task, is_task_object
+from ._injection_types import DbFirst, DbSecond, DbThird, Injector, InjectorInto, TypedInjector
 from ._lease import Lease
 from ._registry import Handle
 from .errors import DecorationError
 
 __all__ = ["injected_aliases", "is_async_injected", "with_db"]
+
+annotationlib: Any = importlib.import_module("annotationlib") if sys.version_info >= (3, 14) else None
+_LAZILY: dict[str, Any] = {} if annotationlib is None else {"annotation_format": annotationlib.Format.FORWARDREF}
 
 C = TypeVar("C")
 P = ParamSpec("P")
@@ -21,29 +26,32 @@ R = TypeVar("R")
 
 #: Keyword arguments of `Queue.enqueue` that RQ keeps for itself, so that a parameter of that name never gets a value.
 _TAKEN_BY_RQ = frozenset(
-    "job_timeout description result_ttl ttl failure_ttl depends_on job_id at_front meta retry repeat on_success "
+    "job_timeout description result_ttl ttl failure_ttl depends_on job_id at_front meta retry repeat on_success "  # noqa: SIM905 -- easier to read
     "on_failure on_stopped rate_limit webhooks pipeline unique args kwargs".split()
 )
 
 
 @overload
-def with_db(alias: Callable[Concatenate[Any, P], R], /) -> Callable[P, R]: ...
+def with_db(alias: DbFirst[Any, P, R], /) -> Callable[P, R]: ...
+@overload
+def with_db(alias: DbSecond[R], /) -> Callable[..., R]: ...
+@overload
+def with_db(alias: DbThird[R], /) -> Callable[..., R]: ...
+@overload
+def with_db(alias: Handle[C], /, *, commit_on: tuple[type[BaseException], ...] = ()) -> TypedInjector[C]: ...
+@overload
+def with_db(alias: str = "default", /, *, commit_on: tuple[type[BaseException], ...] = ()) -> Injector: ...
 @overload
 def with_db(
-    alias: Handle[C], /, *, into: str = "db", commit_on: tuple[type[BaseException], ...] = ()
-) -> Callable[[Callable[Concatenate[C, P], R]], Callable[P, R]]: ...
-@overload
-def with_db(
-    alias: str = "default", /, *, into: str = "db", commit_on: tuple[type[BaseException], ...] = ()
-) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]: ...
-def with_db(
-    alias: Any = "default", /, *, into: str = "db", commit_on: tuple[type[BaseException], ...] = ()
-) -> Callable[..., Any]:
+    alias: str | Handle[Any] = "default", /, *, into: str, commit_on: tuple[type[BaseException], ...] = ()
+) -> InjectorInto: ...
+def with_db(alias: Any = "default", /, *, into: str = "db", commit_on: tuple[type[BaseException], ...] = ()) -> Any:
     """
     Lease a connection for each call, and settle it as the call ends: commit if it returns, roll back if it raises.
 
     The caller does not see the parameter: the signature is the one without it. ``__wrapped__`` is the plain
-    function, for tests. Under `@app.task`, never over it.
+    function, for tests. Under `@app.task`, never over it. Type checkers find ``db`` among the first three parameters;
+    elsewhere write ``into="db"``.
 
     Args:
         alias: Name or handle of the connection; the function itself where the decorator is written bare.
@@ -55,7 +63,8 @@ def with_db(
 
     Calls raise what `Lease.begin` and `Lease.succeed` raise, before and after the function's own.
     """
-    if isinstance(alias, str | Handle):
+    # is_task_object() first: isinstance() would evaluate a lazy task, and register it under the wrong function.
+    if not is_task_object(alias) and isinstance(alias, str | Handle):
         return functools.partial(_decorate, alias=alias, into=into, commit_on=commit_on)
     return _decorate(alias, alias="default", into=into, commit_on=commit_on)
 
@@ -71,7 +80,7 @@ def is_async_injected(function: Any) -> bool:
 
 
 def _decorate(function: Any, *, alias: str | Handle[Any], into: str, commit_on: tuple[type[BaseException], ...]) -> Any:
-    if isinstance(function, staticmethod | classmethod):
+    if not is_task_object(function) and isinstance(function, staticmethod | classmethod):
         inner = _decorate(function.__func__, alias=alias, into=into, commit_on=commit_on)
         return type(function)(inner)
     _refuse_what_is_no_function(function)
@@ -144,7 +153,7 @@ def _end(lease: Lease[Any], exception: BaseException, commit_on: tuple[type[Base
     """End a lease whose function raised; nothing is left to do if the settling itself raised."""
     if not lease.is_open:
         return
-    if not isinstance(exception, commit_on):
+    if not isinstance(exception, commit_on) or lease.is_tainted:
         lease.fail(exception)
         return
     try:
@@ -193,11 +202,19 @@ def _find_parameter(function: Any, signature: inspect.Signature, into: str) -> i
         raise DecorationError(
             name,
             f"it has no parameter {into!r} to receive the connection",
-            f'Write `def {getattr(function, "__name__", "task")}({names}):`, or name another one: `@with_db(into="…")`.',
+            f'Write `def {name.rpartition(".")[2]}({names}):`, or name another one: `@with_db(into="…")`.',
         )
     if parameter.kind is parameter.KEYWORD_ONLY:
         return None
-    return list(signature.parameters).index(into)
+    index = list(signature.parameters).index(into)
+    before = list(signature.parameters.values())[:index]
+    if parameter.kind is parameter.POSITIONAL_ONLY and any(one.default is not one.empty for one in before):
+        raise DecorationError(
+            name,
+            f"{into!r} can only be passed by its place, and what stands before it may be left out",
+            f"Put {into!r} first.",
+        )
+    return index
 
 
 def _already_injected(holder: str, into: str) -> str:
@@ -208,18 +225,17 @@ def _already_injected(holder: str, into: str) -> str:
 
 
 def _signature(function: Any) -> inspect.Signature:
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
-    return inspect.signature(function)
+    try:
+        return inspect.signature(function, **_LAZILY)
+    except ValueError:  # of C
+        raise DecorationError(
+            _name(function), "it does not tell its parameters", "Write a function around it."
+        ) from None
 
 
 def _annotations(function: Any) -> dict[str, Any]:
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF)
+    if annotationlib is not None:
+        return annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF)  # type: ignore[no-any-return]  # 3.14
     return dict(getattr(function, "__annotations__", {}))
 
 

@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
 from . import _process
-from ._context import TaskContext, current_task, is_interrupt
+from ._context import TaskContext, current_task, find_pool, is_interrupt
 from ._holds import Hold
 from ._pool import Pool
 from ._pooled import Pooled
 from ._process import me
-from ._registry import Handle, default_registry
-from ._settle import INTERRUPT_SETTLE_S, commit, roll_back
+from ._registry import Handle
+from ._settle import commit, roll_back, rollback_limit_s
 from ._work import UnitOfWork, enter_work
 from .errors import (
     LeaseEndedError,
@@ -27,15 +27,6 @@ from .errors import (
 __all__ = ["Lease", "find_pool", "lease"]
 
 C = TypeVar("C")
-
-
-def find_pool(alias: str | Handle[Any], task: TaskContext | None) -> Pool[Any]:
-    """Look *alias* up: in its handle's registry, else in that of the running task, else outside of tasks."""
-    if isinstance(alias, Handle):
-        return alias.registry.pool(alias.alias)
-    if task is not None and task.registry is not None:
-        return task.registry.pool(alias)
-    return default_registry().pool(alias)
 
 
 class Lease(Generic[C]):
@@ -95,9 +86,10 @@ class Lease(Generic[C]):
             _process.note_hookless_fork()
         pool = self._pool = find_pool(self._alias, task)
         work = enter_work(task, me.owner)
-        root = work.leases.get(pool) if pool.sandbox is None else pool.sandbox
+        root = work.leases.get(pool)
         if root is not None:
             return self._join(root, work)
+        self._failure = ""
         try:
             self._pooled = pooled = pool.acquire(self._holder) if pool.holds is None else self._take_over(pool, work)
             exposed = pooled.connection if pool.expose is None else pool.expose(pooled.connection)
@@ -107,6 +99,8 @@ class Lease(Generic[C]):
             work.leases.pop(pool, None)
             if self._pooled is not None:
                 pool.invalidate(self._pooled)
+                self._pooled = None
+            self._return_hold()
             raise
         return exposed
 
@@ -124,50 +118,53 @@ class Lease(Generic[C]):
             PartialCommitError: The commit failed after that of another alias.
         """
         if self._root is not None:
-            return self._leave("" if commits else "a returned value that means failure")
+            self._leave("" if commits else "a returned value that means failure")
+            return
         work, pooled = self._work, self._pooled
         if work is None or pooled is None:
             raise LeaseEndedError(self._name, "was never begun, or has ended")
         self._work = self._pooled = None
-        work.leases.pop(self._pool, None)
-        if pooled.owner is not me.owner or _process.getpid() != me.pid:  # inherited: the parent settles it
-            return
-        pooled.leases += 1
-        session = pooled.session
-        if not session.sent and not session.interrupt and not self._failure:  # nothing to settle, no round trip
-            if session.closed_by_hand:
-                self._pool.close(pooled)
-            else:
+        taken_at = pooled.taken_at
+        try:
+            work.leases.pop(self._pool, None)
+            if pooled.owner is not me.owner or _process.getpid() != me.pid:  # inherited: the parent settles it
+                return
+            pooled.leases += 1
+            session = pooled.session
+            is_used = session.sent or session.pending or session.interrupt or session.closed_by_hand
+            if is_used or self._failure or not commits:
+                self._settle(work, pooled, commits=commits)
+            else:  # no round trip
                 self._pool.give_back(pooled)
-        elif not commits:
-            self._roll_back(work, pooled, self._pool.options.settle_timeout)
-            return
-        else:
-            self._commit(work, pooled)
-        if self._hold is not None:
-            self._return_hold()
-        if work.callbacks and not work.leases:
-            work.run_callbacks()
-        if work.committed and not work.leases:
-            work.committed.clear()
+            if self._hold is not None:
+                self._return_hold()
+        except BaseException:
+            self._abandon(work, pooled, taken_at)
+            raise
+        if not work.leases:
+            if work.committed:
+                work.committed.clear()
+            if work.callbacks:
+                work.run_callbacks()
 
     def fail(self, exception: BaseException) -> None:
         """Roll back because of *exception*, which the caller lets pass; raises nothing but a further interrupt."""
         if self._root is not None:
-            return self._leave(type(exception).__name__)
+            self._leave(type(exception).__name__)
+            return
         work, pooled = self._work, self._pooled
         if work is None or pooled is None:
             raise LeaseEndedError(self._name, "was never begun, or has ended")
         self._work = self._pooled = None
-        work.leases.pop(self._pool, None)
-        if pooled.owner is _process.owner():  # else inherited: the parent settles it
-            pooled.leases += 1
-            timeout_s = self._pool.options.settle_timeout
-            if is_interrupt(exception):
-                timeout_s = INTERRUPT_SETTLE_S
-                if not self._pool.driver.notices_interrupts:
-                    pooled.session.interrupt = type(exception).__name__
-            self._roll_back(work, pooled, timeout_s)
+        taken_at = pooled.taken_at
+        try:
+            work.leases.pop(self._pool, None)
+            if pooled.owner is _process.owner():  # else inherited: the parent settles it
+                pooled.leases += 1
+                self._roll_back(work, pooled, rollback_limit_s(self._pool, pooled, exception))
+        except BaseException:
+            self._abandon(work, pooled, taken_at)
+            raise
 
     @property
     def connection(self) -> C:
@@ -187,15 +184,22 @@ class Lease(Generic[C]):
         """Has the lease begun, and not ended?"""
         return self._work is not None
 
+    @property
+    def is_tainted(self) -> bool:
+        """Was its connection interrupted in the middle of a statement, so that it can't be committed?"""
+        pooled = self._pooled if self._root is None else self._root._pooled
+        return pooled is not None and bool(pooled.session.interrupt)
+
     # -- private ---------------------------------------------------------------------------------------------
 
     @property
     def _name(self) -> str:
         return self._alias.alias if isinstance(self._alias, Handle) else self._alias
 
-    def _commit(self, work: UnitOfWork, pooled: Pooled[C]) -> None:
+    def _settle(self, work: UnitOfWork, pooled: Pooled[C], *, commits: bool) -> None:
         pool, session = self._pool, pooled.session
-        if session.interrupt or self._failure or session.closed_by_hand:
+        is_half_read = session.pending and not session.sent
+        if session.interrupt or self._failure or session.closed_by_hand or is_half_read or not commits:
             self._roll_back(work, pooled, pool.options.settle_timeout)
             if session.interrupt:
                 raise TaintedConnectionError(pool.alias, session.interrupt)
@@ -214,41 +218,54 @@ class Lease(Generic[C]):
                 words = f"{type(exception).__name__}: {exception}"
                 raise PartialCommitError(committed, pool.alias, words) from exception
             raise
-        work.committed.append(pool.alias)
+        if pool.alias not in work.committed:
+            work.committed.append(pool.alias)
 
     def _roll_back(self, work: UnitOfWork, pooled: Pooled[C], timeout_s: float) -> None:
         work.callbacks.clear()
         if not work.leases:
             work.committed.clear()
         roll_back(self._pool, pooled, timeout_s)
-        if self._hold is not None:
-            self._return_hold()
+        self._return_hold()
+
+    def _abandon(self, work: UnitOfWork, pooled: Pooled[C], taken_at: float) -> None:
+        """
+        Drop what the end of the lease has not given back, because it raised or was interrupted on the way.
+
+        Given back, the connection may belong to the next one already, who has set another `taken_at` first.
+        """
+        work.callbacks.clear()
+        if pooled.holder is self._holder and pooled.taken_at is taken_at and not pooled.is_gone:
+            self._pool.invalidate(pooled)
+        self._return_hold()
 
     def _join(self, root: Lease[C], work: UnitOfWork) -> C:
-        assert root._pooled is not None
+        pooled: Pooled[C] = root._pooled  # type: ignore[assignment]  # it is open, for its unit of work lists it
         self._root = root
         self._work = work
         root._depth += 1
-        root._pooled.session.refusal = root._refuse
+        if pooled.session.refusal is None:
+            pooled.session.refusal = root._refuse
         return root.connection
 
     def _leave(self, failure: str) -> None:
         """End a joined lease: the outermost one settles; after a failure it can only roll back."""
-        root, self._root, self._work = self._root, None, None
-        assert root is not None
+        root: Lease[C] = self._root  # type: ignore[assignment]  # only called for a joined lease
+        self._root = self._work = None
         root._depth -= 1
         if failure:
             root._failure = root._failure or failure
-        if root._pooled is not None and not root._depth:
-            root._pooled.session.refusal = None
+        pooled = root._pooled
+        if pooled is not None and not root._depth and pooled.session.refusal == root._refuse:
+            pooled.session.refusal = None
 
     def _refuse(self, verb: str) -> None:
         raise ManualSettlementError(self._name, verb, "this lease has joined an outer one, whose transaction it is")
 
     def _take_over(self, pool: Pool[C], work: UnitOfWork) -> Pooled[C]:
         """Take the connection that this runner's proxy holds, if it holds one."""
-        hold = pool.holds.get(work.runner) if pool.holds is not None else None
-        if hold is None or not hold.is_usable:
+        hold = pool.holds.get(work.runner()) if pool.holds is not None else None
+        if hold is None or hold.is_lent or not hold.is_usable:  # lent: to the lease of a task around this one
             return pool.acquire(self._holder)
         if not hold.is_settled:
             raise UnsettledProxyError(pool.alias)
@@ -257,9 +274,9 @@ class Lease(Generic[C]):
         return pool.retake(hold.pooled, self._holder)
 
     def _return_hold(self) -> None:
-        assert self._hold is not None
-        self._hold.is_lent = False
-        self._hold = None
+        if self._hold is not None:
+            self._hold.is_lent = False
+            self._hold = None
 
 
 @overload

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable
 
 from . import _process
 from ._holds import Hold
@@ -16,8 +18,8 @@ __all__ = ["close_unused", "end_process", "open_pools", "roll_back_leftovers"]
 
 log = logging.getLogger("taskconn")
 
-#: Why a lease is rolled back that its task, or the process, has not ended.
-_LEFT_OPEN = LeaseEndedError("", "was left open")
+#: Longest wait at the process's end beyond `close_timeout`, in seconds, for clients that do not keep to it.
+_SLACK_S = 0.5
 
 
 def roll_back_leftovers(name: str) -> None:
@@ -31,7 +33,7 @@ def roll_back_leftovers(name: str) -> None:
     """
     for lease in unended_leases(of_tasks_only=True):
         log.warning("%s left a lease open, which is rolled back: %r, process %d", name, lease, _process.getpid())
-        lease.fail(_LEFT_OPEN)
+        lease.fail(LeaseEndedError(name, "was left open"))
     for pool in open_pools():
         hold = _hold(pool)
         if hold is not None and not hold.is_settled:
@@ -52,15 +54,29 @@ def close_unused() -> None:
             pool.close(hold.pooled)
 
 
-def end_process() -> None:
+def end_process(or_else: Callable[[], object] | None = None) -> None:
     """
     Roll back the leases that this runner still holds, those outside of tasks included, and say goodbye to every server.
 
     Called as the process ends: a module that took a lease when it was imported has no other end.
+
+    Args:
+        or_else: Called by a thread when that takes longer than the longest `close_timeout` and a bit: a client hangs.
     """
+    pools = open_pools()
+    if not pools:
+        return
+    watchdog: threading.Timer | None = None
+    if or_else is not None:
+        limit_s = max(pool.options.close_timeout for pool in pools) + _SLACK_S
+        watchdog = threading.Timer(limit_s, or_else)
+        watchdog.daemon = True
+        watchdog.start()
     for lease in unended_leases(of_tasks_only=False):
-        lease.fail(_LEFT_OPEN)
+        lease.fail(SystemExit())  # as after an interrupt: rolled back in no time, or dropped
     close_all()
+    if watchdog is not None:
+        watchdog.cancel()
 
 
 def open_pools() -> list[Pool[object]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Generic, TypeVar
+import weakref
+from typing import Any, Generic, TypeVar
 
 from ._process import Owner, Socket
 from .driver import Driver, Session
 
 C = TypeVar("C")
 
-#: A connection used less than so many seconds ago is taken for alive, without a look at its socket.
+#: A connection used less than so many seconds ago is taken for alive, unseen; shorter intervals in the options win.
 FRESH_S = 0.5
 
 
@@ -28,7 +29,8 @@ class Pooled(Generic[C]):
         fresh_until: Until then it is handed out without any check.
         holder: Who holds it: a function's name or a (code object, line) pair; None while it is idle.
         taken_at: Monotonic time since when.
-        held_by: The runner whose proxy keeps it; None if no proxy does.
+        held_by: Weak reference to the runner whose proxy keeps it; None if no proxy does.
+        is_lent: A lease uses what a proxy keeps.
         is_gone: It was closed or dropped.
     """
 
@@ -42,6 +44,7 @@ class Pooled(Generic[C]):
         "holder",
         "identity",
         "is_gone",
+        "is_lent",
         "leases",
         "owner",
         "rollbacks",
@@ -51,7 +54,9 @@ class Pooled(Generic[C]):
         "used_at",
     )
 
-    def __init__(self, connection: C, session: Session, owner: Owner, now: float, expires_at: float) -> None:
+    def __init__(
+        self, connection: C, session: Session, owner: Owner, now: float, expires_at: float, fresh_s: float
+    ) -> None:
         self.connection = connection
         self.session = session
         self.owner = owner
@@ -59,9 +64,10 @@ class Pooled(Generic[C]):
         self.identity: str | None = None
         self.expires_at = expires_at
         self.used_at = now
-        self.fresh_until = min(now + FRESH_S, expires_at)
+        self.fresh_until = min(now + fresh_s, expires_at)
         self.holder: object = None
-        self.held_by: object = None
+        self.held_by: weakref.ref[Any] | None = None
+        self.is_lent = False
         self.taken_at = now
         self.is_gone = False
         self.leases = 0
@@ -73,7 +79,7 @@ class Pooled(Generic[C]):
         return f"<Pooled {self.session.alias!r} of process {self.owner.pid}, {state}>"
 
     def record_sockets(self, driver: Driver[C]) -> None:
-        """Record the connection's sockets; what was known stays if the driver can't tell now (a query in another thread)."""
+        """Record the connection's sockets; what was known stays if the driver can't tell now (a query elsewhere)."""
         with contextlib.suppress(Exception):
             self.sockets = [socket for fd in driver.sockets(self.connection) if (socket := Socket.of(fd)) is not None]
 

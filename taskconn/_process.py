@@ -1,10 +1,9 @@
-"""Who am I: the process, its forks, what is running in it; the only file with ``os.getpid`` and ``os.register_at_fork``."""
+"""Who am I: the process, its forks, what runs in it; the only file with `os.getpid` and `os.register_at_fork`."""
 
 from __future__ import annotations
 
 import _socket
 import atexit
-import contextlib
 import os
 import sys
 import threading
@@ -175,25 +174,52 @@ def note_hookless_fork() -> None:
         _after_fork_in_child()
 
 
+class _Thread:
+    """Stand for one thread, and die with it: identifiers of threads are used again."""
+
+    __slots__ = ("__weakref__",)
+
+
+class _Here(threading.local):
+    """Keep the calling thread's `_Thread`."""
+
+    def __init__(self) -> None:
+        self.thread = _Thread()
+
+
+_here = _Here()
+
+
 def current_runner() -> object:
     """
-    Name what is executing: the running asyncio task, else the greenlet, else the thread.
+    Name what is executing: the running asyncio task, else the greenlet, else the thread. It can be held weakly.
 
     Context variables can't tell, for they are copied into other tasks and threads. Nothing is imported here: a
-    program that has not loaded asyncio or greenlet runs neither.
+    program that has not loaded asyncio or greenlet runs neither. A thread that runs no greenlet stays the same
+    runner when one of its tasks loads the package.
     """
     modules = sys.modules
-    asyncio = modules.get("asyncio")
-    if asyncio is not None:
-        with contextlib.suppress(AttributeError):  # being imported
-            # current_task() raises where no loop runs, which costs more than the whole lease.
-            if asyncio._get_running_loop() is not None and (task := asyncio.current_task()) is not None:
+    try:  # contextlib.suppress would be three calls in Python, at every lease
+        asyncio = modules.get("asyncio")
+        # current_task() raises where no loop runs, which costs more than the whole lease.
+        if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 -- documented for event loops
+            task: object = asyncio.current_task()
+            if task is not None:
                 return task
-    greenlet = modules.get("greenlet")
-    if greenlet is not None:
-        with contextlib.suppress(AttributeError):  # being imported
-            return greenlet.getcurrent()
-    return threading.get_ident()
+        greenlet = modules.get("greenlet")
+        if greenlet is not None:
+            current: Any = greenlet.getcurrent()
+            if current.parent is not None:
+                return current
+    except AttributeError:  # being imported
+        pass
+    return _here.thread
+
+
+def is_in_greenlet() -> bool:
+    """Tell whether a greenlet runs that is not its thread's own, so that others may run while it waits."""
+    greenlet = sys.modules.get("greenlet")
+    return greenlet is not None and greenlet.getcurrent().parent is not None
 
 
 def _before_fork() -> None:
@@ -206,9 +232,11 @@ def _after_fork_in_child() -> None:
     me.pid = os.getpid()
     me.owner = Owner(me.pid, parent.generation + 1)
     watchers = me.watchers.list()
-    _disarm([entry for watcher in watchers for entry in watcher.sockets()])
-    for watcher in watchers:
-        watcher.after_fork_in_child(parent)
+    try:
+        _disarm([entry for watcher in watchers for entry in watcher.sockets()])
+    finally:  # whatever happened: no pool may hand out what the parent opened
+        for watcher in watchers:
+            watcher.after_fork_in_child(parent)
 
 
 def _disarm(inherited: list[Socket]) -> None:
@@ -223,15 +251,31 @@ def _disarm(inherited: list[Socket]) -> None:
     """
     if not inherited:
         return
-    dead, peer = _socket.socketpair()  # gevent's socket module would start an event loop in the hook
+    dead = _dead_socket(inherited)
     try:
-        peer.close()
-        dead.shutdown(_socket.SHUT_RDWR)
         for entry in inherited:
             if Socket.of(entry.fd) == entry:
                 os.dup2(dead.fileno(), entry.fd, inheritable=False)
     finally:
-        dead.close()
+        if all(entry.fd != dead.fileno() for entry in inherited):
+            dead.close()
+        else:
+            dead.detach()
+
+
+def _dead_socket(inherited: list[Socket]) -> _socket.socket:
+    """Make a socket whose peer has gone; one that never had a peer if the process has no descriptor left for two."""
+    try:
+        dead, peer = _socket.socketpair()  # gevent's socket module would start an event loop in the hook
+    except OSError:
+        try:
+            return _socket.socket(_socket.AF_UNIX)
+        except OSError:  # closing one of the inherited makes room, and the new one takes its very number
+            os.close(next(entry.fd for entry in inherited if Socket.of(entry.fd) == entry))
+            return _socket.socket(_socket.AF_UNIX)
+    peer.close()
+    dead.shutdown(_socket.SHUT_RDWR)
+    return dead
 
 
 if hasattr(os, "register_at_fork"):  # absent on Windows, which does not fork

@@ -6,9 +6,8 @@ import operator
 from typing import Any, TypeVar, overload
 
 from . import _process
-from ._context import current_task
+from ._context import current_task, find_pool
 from ._holds import Hold, PerRunner
-from ._lease import find_pool
 from ._registry import Handle
 from ._work import active_work
 from .errors import ConfigurationError
@@ -42,7 +41,7 @@ class Proxy:
 
     def __init__(self, alias: str | Handle[Any]) -> None:
         object.__setattr__(self, "_taskconn_alias", alias)
-        object.__setattr__(self, "_taskconn_entered", PerRunner[list[Any]]())
+        object.__setattr__(self, "_taskconn_entered", PerRunner[list[tuple[Any, Any]]]())
 
     def __repr__(self) -> str:
         return f"<taskconn.proxy {self._taskconn_alias!r}>"
@@ -70,12 +69,14 @@ class Proxy:
     def __enter__(self) -> Any:
         connection = _connection(self)
         result = type(connection).__enter__(connection)
-        _entered(self).append(connection)
+        _entered(self).append((connection, _process.owner()))
         # Clients that return themselves are answered for by the proxy, which knows when they have gone.
         return self if result is connection else result
 
-    def __exit__(self, *details: Any) -> Any:
-        connection = _entered(self).pop()
+    def __exit__(self, *details: object) -> Any:
+        connection, owner = _entered(self).pop()
+        if owner is not _process.owner():  # a fork inside the block: the parent ends it
+            return None
         return type(connection).__exit__(connection, *details)
 
     def __getitem__(self, key: Any) -> Any:
@@ -91,7 +92,7 @@ class Proxy:
         return operator.contains(_connection(self), key)
 
 
-def _entered(of: Proxy) -> list[Any]:
+def _entered(of: Proxy) -> list[tuple[Any, Any]]:
     """List the connections whose ``with`` block the current runner is in, by this proxy."""
     runner = _process.current_runner()
     entered = of._taskconn_entered.get(runner)
@@ -106,14 +107,17 @@ def _connection(of: Proxy) -> Any:
     task, owner = current_task(), _process.owner()
     pool = find_pool(of._taskconn_alias, task)
     work = active_work(task)
-    lease = pool.sandbox or (work.leases.get(pool) if work is not None else None)
+    lease = work.leases.get(pool) if work is not None else None
     if lease is not None:
         return lease.connection
+    if pool.shared is not None:
+        return pool.shared
     runner = _process.current_runner()
     if pool.holds is None:
         pool.holds = PerRunner()
     hold = pool.holds.get(runner)
-    if hold is None or hold.pooled.owner is not owner or not _is_fit(hold, pool):
+    # Lent, and the lease not found above: it is that of a task around this one.
+    if hold is None or hold.is_lent or hold.pooled.owner is not owner or not _is_fit(hold, pool):
         hold = Hold(pool, pool.acquire(f"proxy {pool.alias!r}"), runner)
         pool.holds.set(runner, hold)
     return hold.pooled.connection if pool.expose is None else pool.expose(hold.pooled.connection)

@@ -1,9 +1,8 @@
-"""Aliases, how to connect to each, and this process's pools for them; config.py reads settings, `_pool.py` keeps connections."""
+"""Aliases, how to connect to each, and this process's pools; config.py reads settings, `_pool.py` keeps connections."""
 
 from __future__ import annotations
 
 import logging
-import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, overload
@@ -32,7 +31,7 @@ log = logging.getLogger("taskconn")
 
 
 class Handle(Generic[C]):
-    """Name one alias of one registry, with the type of its connections. Safe to keep, to pickle by name, and to fork."""
+    """Name one alias of one registry, with the type of its connections. Safe to keep, and to take along in a fork."""
 
     __slots__ = ("alias", "registry")
 
@@ -106,7 +105,7 @@ class Registry:
         self, alias: str, target: Driver[C] | str | Callable[[], str] | Mapping[str, Any], **options: Any
     ) -> Handle[Any]:
         """
-        Add *alias*, or replace it. The same again changes nothing; connections of another entry close as their leases end.
+        Add *alias*, or replace it. The same again changes nothing; else old connections close as their leases end.
 
         Args:
             alias: Name of the connection.
@@ -130,7 +129,7 @@ class Registry:
             self._replace(self._explicit, alias, _Entry(settings))
 
     def use_settings(self, databases: Mapping[str, Any]) -> None:
-        """Take over the settings of a task system: they rank below explicit entries, and what they leave out is gone."""
+        """Take over a task system's settings: they rank below explicit entries, and what they leave out is gone."""
         parsed = config.parse_databases(databases)
         for alias in set(self._settings) - set(parsed):
             del self._settings[alias]
@@ -242,22 +241,8 @@ class Registry:
         return self._pools.setdefault(alias, Pool(alias, driver, settings.target, settings.options))
 
 
-class _Environment:
-    """Read TASKCONN_URL and its like once for each content of the environment."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, str] = {}
-        self._settings: dict[str, Settings] = {}
-
-    def __call__(self) -> Mapping[str, Settings]:
-        relevant = {name: value for name, value in os.environ.items() if name.startswith("TASKCONN_")}
-        if relevant != self._seen:
-            self._settings = config.from_environment(relevant)
-            self._seen = relevant
-        return self._settings
-
-
-environment = _Environment()
+#: Settings that rank last.
+environment = config.Environment()
 
 #: What `taskconn.configure()` writes to.
 process_registry = Registry(below=environment)
@@ -275,11 +260,10 @@ def installed(app: Any) -> Registry | None:
 
 def default_registry() -> Registry:
     """Give the registry for use outside of tasks: that of the one installed app, else the process's."""
-    if (
-        len(_installed.data) == 1
-    ):  # .data: WeakKeyDictionary.__len__ is a call in Python, and this is asked at every lease
-        return next(iter(_installed.values()), process_registry)
-    return process_registry
+    # The dictionary behind the weak one, whose own methods are calls in Python: this is asked at every lease. A process
+    # that Celery spawned has two copies of its one app.
+    found = {*_installed.data.values()} if _installed.data else ()  # type: ignore[attr-defined]  # not in its stub
+    return next(iter(found)) if len(found) == 1 else process_registry
 
 
 def registries() -> list[Registry]:

@@ -12,7 +12,7 @@ from ._pooled import Pooled
 from ._shield import Shield
 from .errors import CommitOutcomeUnknownError
 
-__all__ = ["INTERRUPT_SETTLE_S", "commit", "roll_back"]
+__all__ = ["commit", "roll_back", "rollback_limit_s"]
 
 log = logging.getLogger("taskconn")
 
@@ -35,11 +35,13 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         try:
             pool.flush(pooled.connection)
         except BaseException as exception:
-            roll_back(pool, pooled, INTERRUPT_SETTLE_S if is_interrupt(exception) else pool.options.settle_timeout)
+            roll_back(pool, pooled, rollback_limit_s(pool, pooled, exception))
             raise
     shield = Shield(pool.alias)
+    has_begun = False
     try:
         with shield:
+            has_begun = True
             driver.commit(pooled.connection, pool.options.settle_timeout)
             shield.has_committed = True
             pooled.commits += 1
@@ -47,7 +49,8 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
     except BaseException as exception:
         if shield.has_committed:
             raise  # a terminating signal, delivered right after: the work is done
-        if session.pending or session.interrupt:
+        # An interrupt that nothing held back may have struck after the answer, when nothing is pending any more.
+        if session.pending or session.interrupt or (has_begun and is_interrupt(exception)):
             unknown = CommitOutcomeUnknownError(pool.alias, _words(exception))
             pool.invalidate(pooled)
             if isinstance(exception, driver.errors):
@@ -58,6 +61,15 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         raise
 
 
+def rollback_limit_s(pool: Pool[Any], pooled: Pooled[Any], exception: BaseException) -> float:
+    """Say how long the rollback that *exception* makes necessary may take; taint what would not have noticed an interrupt."""
+    if not is_interrupt(exception):
+        return pool.options.settle_timeout
+    if not pool.driver.notices_interrupts:
+        pooled.session.interrupt = type(exception).__name__
+    return INTERRUPT_SETTLE_S
+
+
 def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
     """
     Roll back within *timeout_s*, and give the connection back; drop it if it is tainted or does not answer.
@@ -66,6 +78,9 @@ def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
     """
     driver, session, connection = pool.driver, pooled.session, pooled.connection
     if pooled.is_gone:
+        return
+    if session.closed_by_hand and not session.interrupt:
+        pool.close(pooled)
         return
     if session.interrupt or driver.has_pending_reply(connection) or not driver.is_open(connection):
         pool.invalidate(pooled, is_tainted=session.pending or bool(session.interrupt))
@@ -111,6 +126,7 @@ def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         # The outcome stands, whatever a reset (a callable of the user's, perhaps) makes of the session afterwards.
         log.warning("connection %r: cleaning in process %d failed: %r", pool.alias, _process.getpid(), exception)
     else:
+        pooled.session.sent = 0  # a proxy that keeps the connection has nothing to settle any more
         pool.give_back(pooled)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # the module `signal` wraps it in slow enums
 import logging
 import threading
 from types import TracebackType
@@ -29,7 +29,8 @@ class Shield:
 
     The Python handlers are swapped, for ``pthread_sigmask`` does not help once another thread exists: the kernel
     gives the signal to that one, and Python runs the handler in the main thread all the same. Handlers that users
-    set are kept and called. Outside of the main thread Python runs no handlers, and nothing is to be done.
+    set are kept and called. Outside of the main thread Python runs no handlers, and nothing is to be done. In a
+    greenlet nothing can be done: while it waits for its server another one would swap, and restore, the first one's.
 
     Attributes:
         has_committed: Set it when the commit has succeeded: limits that came meanwhile are then dropped, and logged.
@@ -47,7 +48,7 @@ class Shield:
         self.has_committed = False
 
     def __enter__(self) -> Shield:
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread() and not _process.is_in_greenlet():
             try:
                 for number in _SHIELDED:
                     handler = _signal.getsignal(number)
@@ -55,24 +56,37 @@ class Shield:
                         self._saved.append((number, handler))
                         _signal.signal(number, self._catch)
             except BaseException:  # a signal that came before its handler was swapped
-                self._restore()
+                self._end()
                 raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._restore()
-        for number in self._caught:
+        self._end()
+
+    def _end(self) -> None:
+        try:
+            self._restore()
+        finally:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Call the handlers of what came meanwhile; one that raises keeps none of the others from being called."""
+        while self._caught:
+            number = self._caught.pop(0)
             if self.has_committed and number in _LIMITS:
                 log.warning(
-                    "connection %r: a time limit (signal %d) that came during a COMMIT that succeeded was dropped, pid %d",
+                    "connection %r: a time limit (signal %d) came during a COMMIT that succeeded: dropped, process %d",
                     self._alias,
                     number,
                     _process.getpid(),
                 )
-            else:
+                continue
+            try:
                 _signal.raise_signal(number)
+            finally:
+                self._deliver()
 
     def _catch(self, number: int, frame: object) -> None:
         if number not in self._caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, ParamSpec
@@ -24,7 +25,8 @@ class UnitOfWork:
 
     Attributes:
         owner: Process that it belongs to; a child never joins its parent's.
-        runner: Thread, greenlet or asyncio task, see `current_runner`.
+        runner: Gives the thread, greenlet or asyncio task, see `current_runner`; None once that has gone. Held weakly,
+            for a runner's own context holds its unit of work.
         key: Identity of the task's attempt, see `TaskContext`; None outside of tasks.
         outer: The unit of work that a nested task interrupts.
         leases: Open leases that own a connection, by pool.
@@ -36,7 +38,7 @@ class UnitOfWork:
 
     def __init__(self, owner: Owner, runner: object, key: object, outer: UnitOfWork | None) -> None:
         self.owner = owner
-        self.runner = runner
+        self.runner = weakref.ref(runner)
         self.key = key
         self.outer = outer
         self.leases: dict[Pool[Any], Any] = {}  # of Lease, which stands above
@@ -50,8 +52,8 @@ class UnitOfWork:
         Raises:
             BaseException: An interrupt.
         """
-        while self.callbacks:
-            callback = self.callbacks.pop(0)
+        callbacks, self.callbacks = self.callbacks, []  # one that leases begins anew here
+        for callback in callbacks:
             try:
                 callback()
             except BaseException as exception:
@@ -67,7 +69,7 @@ _current: ContextVar[UnitOfWork | None] = ContextVar("taskconn_work", default=No
 def active_work(task: TaskContext | None) -> UnitOfWork | None:
     """Give the unit of work that a lease of *task* taken here and now would join; None if there is none."""
     work = _current.get()
-    if work is None or work.owner is not _process.owner() or work.runner != current_runner():
+    if work is None or work.owner is not _process.owner() or work.runner() is not current_runner():
         return None
     while not work.leases and work.outer is not None:  # nested tasks that have ended
         work = work.outer
@@ -81,7 +83,7 @@ def enter_work(task: TaskContext | None, owner: Owner) -> UnitOfWork:
     work = _current.get()
     runner = current_runner()
     key = None if task is None else task.key
-    if work is not None and work.owner is owner and work.runner == runner:
+    if work is not None and work.owner is owner and work.runner() is runner:
         while not work.leases and work.outer is not None:
             work = work.outer
         if work.leases:
@@ -107,14 +109,11 @@ def unended_leases(*, of_tasks_only: bool) -> list[Any]:
     Args:
         of_tasks_only: Leave out those that were taken outside of tasks.
     """
+    owner, runner = _process.owner(), current_runner()
     work = _current.get()
     found: list[Any] = []
-    while work is not None:
-        if (
-            (work.key is not None or not of_tasks_only)
-            and work.owner is _process.owner()
-            and work.runner == current_runner()
-        ):
+    while work is not None and work.owner is owner and work.runner() is runner:
+        if work.key is not None or not of_tasks_only:
             found += reversed(work.leases.values())
         work = work.outer
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,17 @@ from ._settings import Settings
 from ._url import Secret, redact
 from .errors import ConfigurationError, InvalidSettingsError
 
-__all__ = ["Databases", "Secret", "Settings", "from_environment", "nearest", "parse", "parse_databases", "redact"]
+__all__ = [
+    "Databases",
+    "Environment",
+    "Secret",
+    "Settings",
+    "from_environment",
+    "nearest",
+    "parse",
+    "parse_databases",
+    "redact",
+]
 
 #: ``TASKCONN_URL``, ``TASKCONN_<ALIAS>_URL``.
 _VARIABLE = re.compile(r"TASKCONN_(?:(?P<alias>\w+)_)?URL")
@@ -102,6 +113,22 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Settings]:
             problem = f"two variables of the environment give it different URLs, {name} is one of them"
             raise InvalidSettingsError(alias, problem, f"Unset {name}, or make both the same.")
     return {alias: parse(alias, url) for alias, url in urls.items()}
+
+
+class Environment:
+    """Read TASKCONN_URL and its like once for each content of the environment."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, str] = {}
+        self._settings: dict[str, Settings] = {}
+
+    def __call__(self) -> Mapping[str, Settings]:
+        """Read it, if it has changed since."""
+        relevant = {name: value for name, value in os.environ.items() if name.startswith("TASKCONN_")}
+        if relevant != self._seen:
+            self._settings = from_environment(relevant)
+            self._seen = relevant
+        return self._settings
 
 
 def _raw(databases: object) -> Mapping[str, Any]:

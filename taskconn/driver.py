@@ -1,7 +1,8 @@
-"""`Driver`: all that a driver's author has to read. One driver knows one client library, and nothing of pools or tasks."""
+"""`Driver`: all that a driver's author has to read. One driver knows one client library, nothing of pools or tasks."""
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import select
 from abc import ABC, abstractmethod
@@ -165,7 +166,7 @@ class Driver(ABC, Generic[C]):
 
     @abstractmethod
     def is_alive(self, connection: C, timeout_s: float) -> bool:
-        """Ask the server for a round trip, within *timeout_s*; False if it does not answer. Raises nothing of the library's."""
+        """Ask the server, within *timeout_s*; False if it does not answer. Raises nothing of the library's."""
 
     def has_pending_reply(self, connection: C) -> bool:
         """Tell, without a round trip, whether a reply is pending or half read, so that the connection is tainted."""
@@ -180,7 +181,11 @@ class Driver(ABC, Generic[C]):
         return connection
 
     def retract(self, connection: C) -> None:
-        """End what `expose` gave: the connection goes back to its pool, or away. Raises nothing of the library's."""
+        """
+        End what `expose` gave: the connection goes back to its pool. Neither speaks nor raises anything of the library's.
+
+        Not called for a connection that is closed or invalidated, which ends this too.
+        """
 
     def flush(self, connection: C) -> None:
         """
@@ -189,6 +194,13 @@ class Driver(ABC, Generic[C]):
         Raises:
             errors: What the library raises; the task has failed.
         """
+
+    def stand_ins(self) -> tuple[Callable[[C], Any] | None, ...]:
+        """Give `expose`, `flush` and `retract`, each None where the class does not define it: no lease pays for those."""
+        return tuple(
+            getattr(self, name) if getattr(type(self), name) is not getattr(Driver, name) else None
+            for name in ("expose", "flush", "retract")
+        )
 
     def is_settled(self, connection: C) -> bool:
         """Tell, without a round trip, that no transaction is open for certain; False where that is not known."""
@@ -206,8 +218,20 @@ class Driver(ABC, Generic[C]):
     def rollback(self, connection: C, timeout_s: float) -> None:
         """Roll back, within *timeout_s*. Raises as `commit` does."""
 
+    def savepoint(self, connection: C, name: str) -> None:
+        """Set a savepoint; it begins a transaction where none is open. Raises what the library raises."""
+        _execute(connection, f"SAVEPOINT {name}")
+
+    def release(self, connection: C, name: str) -> None:
+        """Forget a savepoint and keep what was done since; it is committed with the transaction."""
+        _execute(connection, f"RELEASE SAVEPOINT {name}")
+
+    def rollback_to(self, connection: C, name: str) -> None:
+        """Undo what was done since a savepoint, which stays."""
+        _execute(connection, f"ROLLBACK TO SAVEPOINT {name}")
+
     def restore(self, connection: C) -> None:
-        """Put back what a task may have changed in the client (autocommit), after it was settled. No round trip if nothing was."""
+        """Put back what a task may have changed in the client (autocommit), once settled; no round trip if nothing."""
 
     def reset(self, connection: C, timeout_s: float) -> None:
         """Clear the session's state at the server (variables, temporary tables, locks), after it was settled."""
@@ -219,7 +243,7 @@ class Driver(ABC, Generic[C]):
 
     @abstractmethod
     def invalidate(self, connection: C) -> None:
-        """Drop a connection that may be broken: shut its socket, no protocol, no waiting. Raises nothing of the library's."""
+        """Drop one that may be broken: shut its socket, no protocol, no waiting. Raises nothing of the library's."""
 
     def discard(self, connection: C) -> None:
         """
@@ -229,12 +253,18 @@ class Driver(ABC, Generic[C]):
         """
 
     def resource(self, target: Target) -> str | None:
-        """Name what connections of several aliases share in a process (the path of a SQLite file); None if nothing."""
+        """Name what connections of several aliases share in a process (a SQLite file's path); None if nothing."""
         return None
 
 
+def _execute(connection: Any, statement: str) -> None:
+    """Run a statement through a cursor of PEP 249, as every SQL client has it."""
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(statement)
+
+
 def peek(descriptors: Iterable[int]) -> Peek:
-    """Look at sockets without waiting: the worst of what they show. `Driver.peek` is this, unless a client needs more."""
+    """Look at sockets without waiting: the worst of what they show. `Driver.peek` is this, unless it needs more."""
     found = Peek.QUIET
     if not hasattr(select, "poll"):  # Windows
         listed = list(descriptors)

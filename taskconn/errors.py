@@ -142,7 +142,7 @@ class ConnectionFailedError(ConnectionError):
     _message = (
         "Connection {alias!r} to {address} could not be opened (tries: {tries}, {elapsed_ms} ms): {reason}\n"
         "The task has not run a statement.\n"
-        "Check that the server is up and reachable from this host; a Celery task can name this error in `autoretry_for`."
+        "Check that the server is up and reachable from here; a Celery task can name this error in `autoretry_for`."
     )
 
 
@@ -167,7 +167,7 @@ class InheritedConnectionError(ConnectionError):
     alias: str
     owner_pid: int
     pid: int
-    _fields = ("alias", "owner_pid", "pid")
+    _fields: ClassVar[tuple[str, ...]] = ("alias", "owner_pid", "pid")
     _message = (
         "Connection {alias!r} was opened by process {owner_pid} and is used by process {pid}.\n"
         "After a fork both share one session and would read each other's replies.\n"

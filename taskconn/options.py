@@ -16,7 +16,7 @@ class Options:
 
     Attributes:
         max_age: Replace a connection that is older, when it is next taken.
-        jitter: Part of `max_age` by which it is shortened at random, from 0 to 1, so that a fleet does not expire at once.
+        jitter: Part of `max_age` by which it is shortened at random, from 0 to 1: a fleet does not expire at once.
         max_idle: Replace a connection that was unused for longer.
         health_check_interval: Unused for longer, a connection is asked for a round trip before it is given to a task.
         connect_timeout: Longest wait for one try to connect, and for a health check.

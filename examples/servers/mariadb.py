@@ -157,6 +157,7 @@ class MariaDB(MySQLServer, PrivateServer):
             statements.append(f"GRANT ALL ON *.* TO '{self.user}'@'{host}' WITH GRANT OPTION")
         accounts.write_text("".join(f"{statement};\n" for statement in statements))
         command = [install, "--no-defaults", f"--datadir={self.folder / 'data'}", *_as_user(), *_SMALL_AND_FAST]
+        command += [f"--tmpdir={self.folder}"]  # names in /tmp have the pid alone: containers that share it collide
         command += ["--auth-root-authentication-method=normal", "--skip-test-db", f"--extra-file={accounts}"]
         with self.log_path.open("ab") as log:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 from contextlib import suppress
 
 from .. import _leftovers
@@ -14,9 +13,6 @@ from .._process import getpid
 __all__ = ["say_goodbye"]
 
 log = logging.getLogger("taskconn")
-
-#: Longest wait beyond the aliases' own `close_timeout`, in seconds, for clients that do not keep to it.
-_SLACK_S = 0.5
 
 
 def say_goodbye(exit_status: int) -> None:
@@ -31,16 +27,7 @@ def say_goodbye(exit_status: int) -> None:
     """
     try:
         _ignore_alarms()
-        pools = _leftovers.open_pools()
-        if not pools:
-            return
-        limit_s = max(pool.options.close_timeout for pool in pools) + _SLACK_S
-        watchdog = threading.Timer(limit_s, os._exit, (exit_status,))
-        watchdog.daemon = True
-        watchdog.start()
-        _leftovers.roll_back_leftovers("a job")
-        _leftovers.end_process()
-        watchdog.cancel()
+        _leftovers.end_process(or_else=lambda: os._exit(exit_status))
     except BaseException:  # an alarm that came before it was ignored
         log.debug("the goodbye of process %d was cut short", getpid(), exc_info=True)
 

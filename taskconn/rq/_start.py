@@ -6,21 +6,17 @@ import logging
 import multiprocessing
 import os
 import signal
-import time
 from contextlib import suppress
 
-from .._context import is_interrupt
 from .._process import getpid
 from .._registry import process_registry
+from .._warmup import warm_up
 from ..errors import ConfigurationError
 from . import _settings
 
 __all__ = ["check", "open_early"]
 
 log = logging.getLogger("taskconn")
-
-#: No further alias is opened early after so many seconds: the job waits.
-_WARM_BUDGET_S = 10.0
 
 
 def check() -> None:
@@ -45,22 +41,12 @@ def check() -> None:
 
 def open_early() -> None:
     """Open what is to be ``warm``, in the process that runs the job; what fails is logged, the lease will say it."""
-    ends_at = time.monotonic() + _WARM_BUDGET_S
     try:
         _settings.load()  # a spawned horse has not read them yet
-        aliases = process_registry.aliases()
     except Exception:
         log.exception("the settings of process %d can't be read; its jobs have no connections", getpid())
-        return
-    for alias in aliases:
-        try:
-            pool = process_registry.pool(alias)
-            if pool.options.warm and time.monotonic() < ends_at:
-                pool.warm()
-        except Exception as error:
-            if is_interrupt(error):
-                raise
-            log.warning("connection %r: opening it early in process %d failed: %s", alias, getpid(), error)
+    else:
+        warm_up(process_registry)
 
 
 def _stop_pool() -> None:

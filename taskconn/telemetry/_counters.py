@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Protocol
+
+
+class Counted(Protocol):
+    """Count what was done with one connection, by the one that holds it."""
+
+    leases: int
+    commits: int
+    rollbacks: int
 
 
 class Counters:
@@ -46,6 +55,17 @@ class Counters:
         for name in self.NAMES:
             setattr(self, name, 0)
 
-    def as_dict(self) -> dict[str, int]:
-        """Give the counters by name."""
-        return {name: getattr(self, name) for name in self.NAMES}
+    def keep(self, connection: Counted) -> None:
+        """Add what a connection that is about to go has counted."""
+        self.leases += connection.leases
+        self.commits += connection.commits
+        self.rollbacks += connection.rollbacks
+
+    def as_dict(self, connections: Iterable[Counted] = ()) -> dict[str, int]:
+        """Give the counters by name, with what *connections* have counted so far."""
+        counts = {name: getattr(self, name) for name in self.NAMES}
+        for connection in connections:
+            counts["leases"] += connection.leases
+            counts["commits"] += connection.commits
+            counts["rollbacks"] += connection.rollbacks
+        return counts

@@ -113,8 +113,9 @@ class PyMySQL(Driver[Connection]):
         return True
 
     def is_settled(self, connection: Connection) -> bool:
-        """Tell whether nothing was sent and nothing waits to be read: SELECT opens a transaction that no flag shows."""
-        return connection.session.sent == 0 and not self.has_pending_reply(connection)
+        """Tell whether nothing was sent; the server's own flag can be trusted only where autocommit is on."""
+        is_flag_true = connection.get_autocommit() and not connection.is_in_transaction()
+        return (connection.session.sent == 0 or is_flag_true) and not self.has_pending_reply(connection)
 
     def has_pending_reply(self, connection: Connection) -> bool:
         """Tell whether a reply was cut off, or rows of an unbuffered cursor or further result sets were not read."""

@@ -120,6 +120,15 @@ class Connection(GuardedConnection):
                 raise err.OperationalError(CR.CR_SERVER_LOST, f"connection was lost before {verb.decode()} was sent")
             self.exchange(self._command, COMMAND.COM_QUERY, verb)
 
+    def is_in_transaction(self) -> bool:
+        """
+        Repeat what the server said last of an open transaction.
+
+        Source:
+            Experiment: only what returns no rows refreshes it, so that with autocommit off it misses what SELECT opens.
+        """
+        return bool(self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
+
     def ping_within(self, timeout_s: float) -> None:
         """Ask for a sign of life, within *timeout_s*."""
         with self.bounded(timeout_s):
@@ -192,9 +201,17 @@ class Connection(GuardedConnection):
         self._read_ok_packet()
 
     def _forget_statements(self) -> None:
-        """Nothing is left to settle, unless the server began a new transaction at once (``completion_type=CHAIN``)."""
-        if not self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+        """
+        Count from zero, for nothing is left to settle.
+
+        Not so where the server began a new transaction at once (``completion_type=CHAIN``), or `restore` has work.
+        """
+        if not self.is_in_transaction() and not self._is_changed():
             self.session.sent = 0
+
+    def _is_changed(self) -> bool:
+        autocommit, cursor_class, _, _ = self._at_open
+        return self.get_autocommit() != autocommit or self.cursorclass is not cursor_class
 
     def _drain(self, deadline: float) -> None:
         """Read what the task left unread on purpose, so that the next command can be sent."""

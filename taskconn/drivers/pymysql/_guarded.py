@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pymysql.connections
 from pymysql import err
-from pymysql.constants import CR
+from pymysql.constants import CLIENT, CR
 
 from ..._process import getpid
 from ...driver import Session
@@ -28,7 +28,7 @@ class _Result(pymysql.connections.MySQLResult):
     """A result whose unread rows are read under the connection's guard, and never by a process that does not own it."""
 
     connection: GuardedConnection | None
-    unbuffered_active: bool
+    unbuffered_active: bool = False  # an interrupted constructor leaves its destructor this
 
     def _read_rowdata_packet_unbuffered(self) -> Any:
         if self.connection is None:
@@ -58,13 +58,16 @@ class GuardedConnection(pymysql.connections.Connection):
     _read_timeout: float | None
     _write_timeout: float | None
     _ssl_required: bool
+    server_capabilities: int
     server_status: int
 
     def __init__(self, session: Session, tls: Tls, timeout_s: float, arguments: dict[str, Any]) -> None:
         self.session = session
         self._tls = tls
-        super().__init__(defer_connect=True, connect_timeout=timeout_s, **tls.arguments(arguments))
-        tls.adopt(self, arguments)
+        is_known = tls.is_known(arguments)  # before the constructor, which may make the context
+        given = tls.without(arguments) if is_known else arguments
+        super().__init__(defer_connect=True, connect_timeout=timeout_s, **given)
+        (tls.apply if is_known else tls.learn)(self)
         timeouts = self._read_timeout, self._write_timeout
         self._deadline: float | None = _monotonic() + timeout_s
         try:
@@ -166,6 +169,8 @@ class GuardedConnection(pymysql.connections.Connection):
 
     def _request_authentication(self) -> None:
         self._hurry()
+        if self._tls.is_required and not self.server_capabilities & CLIENT.SSL:  # PyMySQL < 1.2 would go on without
+            raise err.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "SSL is required but the server doesn't support it")
         super()._request_authentication()  # type: ignore[misc]  # private: no types
 
     def _hurry(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pymysql.constants import CLIENT
@@ -29,34 +30,39 @@ class Tls:
     Keep the one TLS context of an alias: PyMySQL makes a new one, for 25 ms, at each connect.
 
     Where the arguments say nothing of TLS, none is made until a server offers to encrypt.
+
+    Attributes:
+        context: The context; None until it is needed.
+        is_required: Do the arguments ask for TLS, so that nothing may be sent without?
     """
 
     def __init__(self) -> None:
         self.context: ssl.SSLContext | None = None
-        self._is_required = False
+        self.is_required = False
 
     def __repr__(self) -> str:
         return f"<Tls {'unused' if self.context is None else 'ready'}>"
 
-    def arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Leave out of *arguments* what would make PyMySQL build a context; `adopt` puts in the one that there is."""
-        if not self._is_ours(arguments):
-            return arguments
-        others = {name: value for name, value in arguments.items() if name not in _TLS_ARGUMENTS}
-        return {**others, "ssl_disabled": True}
+    def is_known(self, arguments: Mapping[str, Any]) -> bool:
+        """Tell whether the constructor need not think about TLS: there is a context already, or none is asked for."""
+        return self.context is not None or not (arguments.keys() & (_TLS_ARGUMENTS | _FILE_ARGUMENTS))
 
-    def adopt(self, connection: _Encrypting, arguments: dict[str, Any]) -> None:
-        """Give *connection*, not yet connected, the TLS settings that *arguments* ask for."""
-        if not self._is_ours(arguments):
-            self._is_required = getattr(connection, "_ssl_required", connection.ssl)
-            return
-        if arguments.get("ssl_disabled") or (not hasattr(connection, "_ssl_required") and not self.context):
+    def without(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Leave out of *arguments* what would make the constructor build a context."""
+        return {
+            **{name: value for name, value in arguments.items() if name not in _TLS_ARGUMENTS},
+            "ssl_disabled": True,
+        }
+
+    def learn(self, connection: _Encrypting) -> None:
+        """Take over what the constructor made of the arguments; the context came through `GuardedConnection.ctx`."""
+        self.is_required = getattr(connection, "_ssl_required", connection.ssl)
+
+    def apply(self, connection: _Encrypting) -> None:
+        """Give *connection*, constructed without TLS, what was learnt; without a context, TLS as the server likes."""
+        if self.context is None and not hasattr(connection, "_ssl_required"):
             return  # PyMySQL < 1.2 encrypts only when told to
         connection.ssl = True
-        connection._ssl_required = self._is_required  # noqa: SLF001 -- our base class's
-        if self._is_required:
+        connection._ssl_required = self.is_required  # noqa: SLF001 -- our base class's
+        if self.is_required:
             connection.client_flag |= CLIENT.SSL
-
-    def _is_ours(self, arguments: dict[str, Any]) -> bool:
-        """Tell whether PyMySQL's constructor need not think about TLS."""
-        return self.context is not None or not (arguments.keys() & (_TLS_ARGUMENTS | _FILE_ARGUMENTS))

@@ -27,16 +27,15 @@ _LASTING |= {"SSUBSCRIBE", "SUBSCRIBE", "CLIENT CACHING", "CLIENT NO-EVICT", "CL
 _LASTING |= {"CLIENT SETNAME", "CLIENT TRACKING", "SCRIPT DEBUG"}
 #: Commands that begin and end a transaction, or the watch for one.
 _OPENING, _CLOSING = {"MULTI", "WATCH"}, {"DISCARD", "EXEC", "UNWATCH"}
-_NOTED = _LASTING | _OPENING | _CLOSING
 #: Commands with a second word that matters.
 _FAMILIES = {"CLIENT", "SCRIPT"}
 
 
 @functools.lru_cache(maxsize=512)
-def _words(name: Any) -> str:
-    """Write the name of a command as the sets above have it."""
-    text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-    return " ".join(text.upper().split())
+def _words(part: Any) -> tuple[str, ...]:
+    """Split a part of a command, ``"SELECT"`` or ``b"client setname"``, into words as the sets above have them."""
+    text = part.decode(errors="replace") if isinstance(part, bytes) else str(part)
+    return tuple(text.upper().split())
 
 
 def refuse_others(session: Session) -> None:
@@ -164,14 +163,13 @@ class Guarded:
             raise LeaseEndedError(self._session.alias, "has ended, and with it this pipeline or subscription")
 
     def _note(self, arguments: Any) -> None:
-        name = _words(arguments[0])
-        if name in _FAMILIES and len(arguments) > 1:
-            name = f"{name} {_words(arguments[1])}"
-        if name not in _NOTED:
-            return
+        words = _words(arguments[0])
+        name = words[0] if words else ""
+        if name in _FAMILIES:
+            name = " ".join([*words, *(_words(arguments[1]) if len(arguments) > 1 else ())][:2])
         if name in _LASTING:
             self.is_changed = True
-        else:
+        elif name in _OPENING or name in _CLOSING:
             self.is_in_transaction = name in _OPENING
 
     def _set_timeout(self, timeout_s: float | None) -> None:

@@ -229,6 +229,7 @@ class Connection(sqlalchemy.engine.Connection):
 
     def _forget(self) -> None:
         """Let SQLAlchemy know: there is nothing left that it could say."""
+        self.retract()
         with contextlib.suppress(Exception):
             super().close()
 

@@ -48,7 +48,7 @@ class Cursor(sqlite3.Cursor):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, which sees the end
         self.connection.refuse_others()
-        yield from super().__iter__()
+        yield from iter(super().__next__, object())  # `super().__iter__()` is this cursor again
         self.is_reading = False
 
     def fetchone(self) -> Any:

@@ -1,0 +1,215 @@
+"""Celery apps: their settings, made safe to show, and the registry that each app's tasks lease from."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import celery.app.base
+from celery import _state
+
+from .. import _registry
+from .._registry import Registry, environment, process_registry
+from ..config import Databases, parse_databases
+from ..errors import ConfigurationError
+
+__all__ = ["SETTING", "adopt", "adopt_copy", "adopt_waiting", "install", "registry_of", "waiting", "watch"]
+
+log = logging.getLogger("taskconn")
+
+#: Setting of an app; with a namespace it is written ``CELERY_TASKCONN_DATABASES``.
+SETTING = "taskconn_databases"
+
+
+class _Unreadable:
+    """Stand in an app's settings for what can't be read: whoever prints them must not print it."""
+
+    def __init__(self, error: ConfigurationError) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"<{type(self.error).__name__}>"
+
+
+#: Settings of each app that its registry has taken over; an app is here from the first look at it on.
+_taken: weakref.WeakKeyDictionary[Any, object] = weakref.WeakKeyDictionary()
+
+#: Apps that were seen before their configuration was read.
+waiting: list[weakref.ref[Any]] = []
+
+
+def install(app: Any, databases: Any) -> Registry:
+    """Give *app* a registry, and *databases* as its setting; see `taskconn.celery.install`."""
+    registry = _registry.installed(app)
+    if registry is None:
+        registry = _new_registry()
+    if databases is not None:
+        parse_databases(databases)  # raises before anything is changed
+        app.conf[SETTING] = taken = Databases(databases)
+        registry.use_settings(taken.raw)
+        _taken[app] = taken
+    _registry.install(app, registry)
+    return registry
+
+
+def watch() -> None:
+    """Take over the settings of the apps that are there, and of those that come."""
+    for app in _active_apps():
+        _meet(app)
+    _state.connect_on_app_finalize(_meet)
+
+
+def registry_of(app: Any) -> Registry:
+    """
+    Give the registry that tasks of *app* lease from: never another app's.
+
+    Raises:
+        ConfigurationError: Its settings are malformed.
+    """
+    taken = _taken.get(app, _taken)  # itself stands for "never seen"
+    if taken is _taken or app.conf.get(SETTING) is not taken:
+        return adopt(app)
+    return _registry.installed(app) or process_registry
+
+
+def adopt(app: Any) -> Registry:
+    """
+    Take over the settings of *app* as they are now, and hide them from those who print them.
+
+    Raises:
+        ConfigurationError: They are malformed.
+    """
+    databases = _hide(app.conf)
+    if isinstance(databases, _Unreadable):
+        raise databases.error
+    registry = _registry.installed(app) or _registry_of_twin(app, databases)
+    if registry is None and databases is not None:
+        registry = _new_registry()
+    if registry is not None:
+        if databases is not None:
+            registry.use_settings(databases.raw)
+        _registry.install(app, registry)
+    if app not in _taken:
+        _hide_updates(app)
+    _taken[app] = databases
+    return registry or process_registry
+
+
+def adopt_copy(app: Any) -> Registry:
+    """
+    Do the same for the app that a child works for, after its task modules were imported.
+
+    A spawned child has two apps for one: the copy that was pickled to it, which runs the tasks, and the one that
+    the module has made again, which has what `taskconn.configure(..., app=app)` said.
+    """
+    registry = _registry_of_twin(app, _hide(app.conf))
+    if registry is not None:
+        _registry.install(app, registry)
+    return adopt(app)
+
+
+def adopt_waiting() -> None:
+    """Take over the settings of apps whose configuration had not been read: a lease outside of tasks needs them now."""
+    while waiting:
+        app = waiting.pop()()
+        if app is not None and app not in _taken:
+            _adopt_quietly(app)
+
+
+def _meet(app: Any) -> None:
+    """Look at an app at import, or when it is finalized: its configuration is not read because of us."""
+    if app in _taken:
+        return
+    if app.configured:
+        _adopt_quietly(app)
+    else:
+        waiting.append(weakref.ref(app))
+
+
+def _adopt_quietly(app: Any) -> None:
+    """Take over settings where nobody has asked for a connection; what is wrong is said where somebody does."""
+    try:
+        adopt(app)
+    except Exception as error:  # noqa: BLE001 -- a configuration module may raise anything as it is read
+        log.debug("settings of Celery app %r can't be used: %s", app.main, type(error).__name__)
+
+
+def _active_apps() -> list[Any]:
+    return list(_state._get_active_apps())  # type: ignore[attr-defined]  # noqa: SLF001 -- not in its stubs, and no public list
+
+
+def _new_registry() -> Registry:
+    return Registry(above=process_registry, below=environment)
+
+
+def _registry_of_twin(app: Any, databases: object) -> Registry | None:
+    """Find the registry of the app that *app* is a copy of, or that is a copy of it; only spawned children have any."""
+    if not getattr(celery.app.base, "USING_EXECV", False):
+        return None
+    for other in _active_apps():
+        if other is not app and other.main == app.main and _taken.get(other, databases) == databases:
+            registry = _registry.installed(other)
+            if registry is not None:
+                return registry
+    return None
+
+
+def _hide_updates(app: Any) -> None:
+    """Hide settings again when ``app.conf.update()`` replaces them."""
+    reference = weakref.ref(app)
+
+    def hide(*_args: Any, **_kwargs: Any) -> None:
+        updated = reference()
+        if updated is not None:
+            _hide(updated.conf)
+
+    with contextlib.suppress(AttributeError):  # an app whose configuration class is the user's own
+        app.conf.bind_to(hide)
+
+
+def _hide(conf: Any) -> Databases | _Unreadable | None:
+    """
+    Put values that show no password where `celery report`, `inspect conf` and error reporters look.
+
+    The user's own module, dict or Django settings are left as they are: what is laid over them is seen first.
+
+    Returns:
+        The settings; None if there are none.
+    """
+    hidden: Databases | _Unreadable | None = None
+    for key in _spellings(conf):
+        for mapping in conf.maps:
+            try:
+                value = mapping[key]
+            except KeyError:
+                continue
+            if value is not None:
+                safe = _safe(value)
+                hidden = hidden or safe
+                if safe is not value:
+                    conf.changes[key] = safe
+                break
+    if hidden is not None and conf.get(SETTING) is not hidden:
+        conf.changes[SETTING] = hidden
+    return hidden
+
+
+def _spellings(conf: Any) -> Iterator[str]:
+    """List the names under which the setting may be written; the second last is what RQ reads from a shared module."""
+    if conf.prefix:
+        yield (conf.prefix + SETTING).upper()
+        yield conf.prefix + SETTING
+    yield SETTING
+    yield SETTING.upper()
+
+
+def _safe(value: Any) -> Databases | _Unreadable:
+    if isinstance(value, Databases | _Unreadable):
+        return value
+    try:
+        return Databases(value)
+    except ConfigurationError as error:
+        return _Unreadable(error)

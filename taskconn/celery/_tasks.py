@@ -1,0 +1,119 @@
+"""The task that runs now, as Celery's stacks tell it: which attempt it is, whose app's, and until when it may run."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import Any
+
+from celery import _state
+
+from .._context import TaskContext
+from . import _apps
+
+__all__ = ["Limits", "is_outermost", "note_start", "running_task", "set_limits"]
+
+#: Hard and soft time limit of the worker, in seconds, where its pool enforces them; None is "no limit".
+Limits = tuple[float | None, float | None]
+
+
+class _Worker:
+    """Hold what the worker was started with; `limits` is None outside of workers, and in pools that know none."""
+
+    limits: Limits | None = None
+
+
+#: What was found out about an attempt, by its request object.
+_contexts: weakref.WeakKeyDictionary[Any, TaskContext] = weakref.WeakKeyDictionary()
+
+#: Tasks that run in the calling thread or greenlet, outermost first; `celery.current_task` shows the last one only.
+_stack: Any = _state._task_stack  # type: ignore[attr-defined]  # noqa: SLF001 -- not in its stubs
+
+
+def set_limits(limits: Limits | None) -> None:
+    """Say which time limits the worker's pool enforces on tasks that bring none."""
+    _Worker.limits = limits
+
+
+def running_task() -> TaskContext | None:
+    """
+    Describe the attempt that runs in the calling thread or greenlet; None outside of tasks.
+
+    A direct call (``task()``, ``task.run()``, ``map``) belongs to the attempt around it. ``apply()``, eager mode and
+    an eager retry, which keeps the id, are attempts of their own: each has a request object of its own.
+    """
+    task = _stack.top
+    if task is None:
+        if _apps.waiting:
+            _apps.adopt_waiting()
+        return None
+    request = task.request_stack.top
+    context = _contexts.get(request) if request is not None else None
+    return context if context is not None else _describe_enclosing()
+
+
+def note_start(task: Any) -> None:
+    """Describe the attempt that begins now, so that its deadline counts from here."""
+    request = task.request_stack.top
+    if request is not None and request not in _contexts:
+        _describe(task, request)
+
+
+def is_outermost() -> bool:
+    """Tell whether the task that runs in the calling thread or greenlet is not part of another one."""
+    return len(_stack) == 1
+
+
+def _describe_enclosing() -> TaskContext | None:
+    """Go down the stacks to the first request that the worker, or ``apply()``, has made."""
+    depths: dict[int, int] = {}
+    for task in reversed(_stack.stack):
+        depth = depths[id(task)] = depths.get(id(task), 0) + 1
+        requests = task.request_stack.stack
+        if depth > len(requests):
+            continue
+        request = requests[-depth]
+        if not _is_called_directly(request, requests[-depth - 1] if depth < len(requests) else None):
+            return _contexts.get(request) or _describe(task, request)
+    return None
+
+
+def _is_called_directly(request: Any, below: Any) -> bool:
+    """
+    Tell whether *request* stands for a direct call, with *below* being the same task's request under it.
+
+    A task that calls itself gets a copy of its own request, which claims to come from the worker.
+    """
+    if request.called_directly:
+        return True
+    return (
+        below is not None
+        and request.id == below.id
+        and request.retries == below.retries
+        and request.delivery_info is below.delivery_info
+    )
+
+
+def _describe(task: Any, request: Any) -> TaskContext:
+    context = TaskContext(
+        key=object(),
+        system="celery",
+        task_id=request.id or "",
+        name=task.name,
+        registry=_apps.registry_of(task.app),
+        deadline=_deadline(task, request),
+    )
+    _contexts[request] = context
+    return context
+
+
+def _deadline(task: Any, request: Any) -> float | None:
+    """Say at which monotonic time the first of the attempt's limits strikes. Eager tasks have none."""
+    defaults = _Worker.limits
+    if defaults is None or request.is_eager:
+        return None
+    sent = request.timelimit or (None, None)
+    hard = sent[0] or task.time_limit or defaults[0]
+    soft = sent[1] or task.soft_time_limit or defaults[1]
+    limits = [limit for limit in (hard, soft) if limit]
+    return time.monotonic() + min(limits) if limits else None

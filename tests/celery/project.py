@@ -1,0 +1,160 @@
+"""The project that workers of these tests run; the environment says how it is configured and what it does at import."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init
+
+import taskconn
+from taskconn import with_db
+
+#: What this project does beyond its tasks: words that tests give.
+PLAN = frozenset(os.environ.get("PROJECT_PLAN", "").split())
+
+app = Celery("project")
+app.conf.update(json.loads(os.environ["PROJECT_SETTINGS"]))
+
+
+@app.task
+@with_db
+def put(db: Any, n: int, pause_s: float = 0.0) -> None:
+    """Store who runs, on which session, from when to when."""
+    began = time.monotonic()
+    with db.cursor() as cursor:
+        cursor.execute("SELECT CONNECTION_ID()")
+        (session,) = cursor.fetchone()
+        time.sleep(pause_s)
+        cursor.execute(
+            "INSERT INTO visits (n, pid, session, began, ended) VALUES (%s, %s, %s, %s, %s)",
+            (n, os.getpid(), session, began, time.monotonic()),
+        )
+
+
+@app.task
+@with_db
+def put_and_fail(db: Any, n: int) -> None:
+    """Write a row that is to be rolled back."""
+    db.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
+    raise ValueError("no")
+
+
+@app.task
+@with_db
+def put_and_wait(db: Any, n: int) -> None:
+    """Write a row, and wait to be killed."""
+    db.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
+    say("in-transaction", os.getpid())
+    time.sleep(60)
+
+
+@app.task
+def put_in_thread(n: int) -> None:
+    """Lease outside of the task, as a thread that it starts does."""
+
+    def put_it() -> None:
+        with taskconn.lease() as db:
+            db.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
+
+    thread = threading.Thread(target=put_it)
+    thread.start()
+    thread.join()
+
+
+@app.task
+@with_db
+def send_nothing(db: Any) -> None:
+    """Lease, and send no statement."""
+
+
+@app.task
+@with_db
+def count(db: Any) -> None:
+    """Tell how many rows there are, in the snapshot that this session has."""
+    with db.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM visits")
+        say("counted", cursor.fetchone()[0])
+
+
+by_proxy = taskconn.proxy()
+
+
+@app.task
+def put_by_proxy(n: int) -> None:
+    """Write a row by the proxy, and leave it to nobody."""
+    by_proxy.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
+
+
+@app.task
+def commit_by_proxy() -> None:
+    """Commit what the proxy's connection has."""
+    by_proxy.commit()
+
+
+@app.task(soft_time_limit=40, time_limit=50)
+def tell_context() -> None:
+    """Tell what a lease would know of this task, and the seconds that it has left."""
+    from taskconn._context import current_task
+
+    task = current_task()
+    assert task is not None
+    say("context", task.system, task.name, round(task.deadline - time.monotonic()) if task.deadline else None)
+
+
+def say(*words: object) -> None:
+    """Tell the test, by the worker's log, in one line."""
+    logging.getLogger(__name__).warning("SAY %s", " ".join(map(str, words)))
+
+
+if "configured" in PLAN:
+    taskconn.configure({"default": os.environ["PROJECT_DATABASE"]}, app=app)
+
+if "parent-leases" in PLAN and "FORKED_BY_MULTIPROCESSING" not in os.environ:
+    with taskconn.lease() as at_import, at_import.cursor() as its_cursor:
+        its_cursor.execute("SELECT CONNECTION_ID()")
+        print("SAY parent-session", its_cursor.fetchone()[0], flush=True)
+        its_cursor.execute("INSERT INTO visits (n) VALUES (-1)")
+    held = taskconn.lease("held")
+    held_db = held.__enter__()
+    with held_db.cursor() as its_cursor:
+        its_cursor.execute("INSERT INTO visits (n) VALUES (-2)")
+        its_cursor.execute("SELECT CONNECTION_ID()")
+        print("SAY parent-session", its_cursor.fetchone()[0], flush=True)
+
+if "async-task" in PLAN:
+
+    @app.task(autoretry_for=(ValueError,))
+    @with_db
+    async def never_awaited(db: Any) -> None:
+        """Stand for a mistake."""
+
+
+if "unknown-alias" in PLAN:
+
+    @app.task
+    @with_db("chache")
+    def misspelt(db: Any) -> None:
+        """Stand for another one."""
+
+
+if "lambda-password" in PLAN:
+    app.conf.taskconn_databases["default"] = {"url": "mysql://db/shop", "password_from": lambda: "s3cr3t"}
+
+if "slow-password" in PLAN:
+
+    def password() -> str:
+        """Give a password as a token service does that hangs: in a child, while it is being warmed up."""
+        if "PoolWorker" in __import__("billiard").current_process().name:
+            time.sleep(30)
+        return "s3cret"
+
+
+@worker_process_init.connect(weak=False)
+def _begun(**_: Any) -> None:
+    say("child", os.getpid())

@@ -1,0 +1,207 @@
+"""Where Celery's settings come from, in every process that there is; and that nobody sees a password in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.databases import MySQLDatabase
+from tests.support.process import ROOT
+
+URL = "mysql://app:s3cr3t-in-an-url@db.example/shop"
+CONFIG = f"""
+taskconn_databases = {{
+    "default": "{URL}",
+    "parts": {{"url": "mysql://db/shop", "user": "app", "password": "s3cr3t-in-a-mapping"}},
+}}
+imports = ["taskconn.celery"]
+"""
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[..., str]:
+    """Give a function that runs Python source in a fresh interpreter and a folder of its own; it returns the output."""
+
+    def run(source: str, *command: str, **files: str) -> str:
+        for name, text in files.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        done = subprocess.run(
+            [sys.executable, *(command or ("-c", source))],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+#: Ways to give settings: source of the project, and of its module `config`.
+PROJECTS = {
+    "module": ("app = Celery('p', config_source='config')", CONFIG),
+    "namespace": (
+        "app = Celery('p')\napp.config_from_object('config', namespace='CELERY')",
+        CONFIG.replace("taskconn_databases", "CELERY_TASKCONN_DATABASES").replace("imports", "CELERY_IMPORTS"),
+    ),
+    "dict": (
+        (
+            "import config\napp = Celery('p')\n"
+            "app.config_from_object({k: v for k, v in vars(config).items() if k[0] != '_'})"
+        ),
+        CONFIG,
+    ),
+    "update": ("import config\napp = Celery('p')\napp.conf.update(vars(config))", CONFIG),
+    "update after import": (
+        "app = Celery('p', imports=['taskconn.celery', 'config'])",
+        CONFIG + "from celery import current_app\ncurrent_app.conf.update(taskconn_databases=taskconn_databases)",
+    ),
+    "shared with RQ": (
+        "app = Celery('p', config_source='config')",
+        CONFIG.replace("taskconn_databases", "TASKCONN_DATABASES"),
+    ),
+    "malformed": (
+        f"app = Celery('p', imports=['taskconn.celery'], taskconn_databases='{URL}')",
+        "",
+    ),
+    "install": (
+        "import config, taskconn.celery\napp = Celery('p')\ntaskconn.celery.install(app, config.taskconn_databases)",
+        CONFIG,
+    ),
+}
+
+
+def report(python: Callable[..., str], project: str, config: str) -> str:
+    """Run `celery report`."""
+    return python(
+        "", "-m", "celery", "-A", "project", "report", project=f"from celery import Celery\n{project}", config=config
+    )
+
+
+@pytest.mark.parametrize(("project", "config"), PROJECTS.values(), ids=PROJECTS.keys())
+def test_report_shows_no_password(python: Callable[..., str], project: str, config: str) -> None:
+    """`celery report` shows no password, however the settings were given."""
+    output = report(python, project, config)
+
+    assert "databases: '********'" in output.lower()
+    assert "s3cr3t" not in output
+
+
+def test_report_would_show_passwords(python: Callable[..., str]) -> None:
+    """Celery itself shows what stands in a mapping: so the test above bites."""
+    output = report(python, PROJECTS["module"][0], CONFIG.replace("taskconn.celery", "json"))
+
+    assert "s3cr3t-in-an-url" in output
+
+
+@pytest.mark.parametrize("pool", ["fork", "spawn"])
+def test_inspect_and_debug_log_show_no_password(start_worker: Any, visits_database: MySQLDatabase, pool: str) -> None:
+    """`inspect conf`, `inspect stats` and a worker's debug log show none either, and the settings still work."""
+    password = visits_database.server.password
+    worker = start_worker(visits_database, "-l", "debug", "-c", "1", "--pool-start-method", pool)
+    worker.run("put", 1)
+
+    inspect = worker.client.control.inspect(timeout=3.0, limit=1)
+    shown = json.dumps([inspect.conf(with_defaults=True), inspect.stats(), inspect.report()])
+
+    assert "taskconn_databases" in shown
+    assert worker.stats()["default"]["leases"] == 1
+    assert f":{password}@" not in shown
+    assert f":{password}@" not in worker.script.output
+    assert worker.script.stop() == 0
+
+
+def test_lease_at_import_finds_the_settings_of_its_app(python: Callable[..., str]) -> None:
+    """Outside of tasks the one app's settings are used, although neither include nor worker has run."""
+    source = """
+import taskconn
+from celery import Celery
+
+app = Celery("shop", taskconn_databases={"default": "sqlite:///shop.db"})
+with taskconn.lease() as db:
+    print(type(db).__mro__[1].__module__, db.execute("SELECT 1").fetchone())
+"""
+    assert "sqlite3 (1,)" in python(source)
+
+
+def test_include_of_the_app_drops_that_of_its_settings(python: Callable[..., str]) -> None:
+    """`Celery(include=...)` silently drops the `include` of the settings, and keeps `imports`: which the docs name."""
+    source = """
+import sys
+from celery import Celery
+
+app = Celery("shop", include=["json"], config_source=dict({}))
+app.loader.import_default_modules()
+print("taskconn.celery" in sys.modules)
+"""
+    assert python(source.format("include=['taskconn.celery']")).strip() == "False"
+    assert python(source.format("imports=['taskconn.celery']")).strip() == "True"
+
+
+def test_importing_the_module_reads_no_configuration(python: Callable[..., str]) -> None:
+    """Importing `taskconn.celery` leaves an app's configuration unread, imports no driver and opens nothing."""
+    source = """
+import sys
+from celery import Celery
+
+app = Celery("shop", config_source="nowhere_to_be_found")
+import taskconn.celery
+
+print(app.configured, [name for name in ("pymysql", "sqlite3", "redis") if name in sys.modules])
+"""
+    assert python(source).strip() == "False []"
+
+
+def test_producer_checks_arguments_without_settings(python: Callable[..., str]) -> None:
+    """A process that only sends tasks needs no settings, and is told about wrong arguments at once."""
+    source = """
+from celery import Celery
+from taskconn import with_db
+
+app = Celery("shop", broker="memory://")
+
+@app.task
+@with_db
+def pay(db, user, amount=1): ...
+
+for call in (lambda: pay.delay(), lambda: pay.delay(1, 2, 3), lambda: pay.delay(1, db=2), lambda: pay.delay(user=1)):
+    try:
+        print("sent", bool(call().id))
+    except TypeError as error:
+        print(error)
+"""
+    first, second, third, fourth = python(source).strip().splitlines()
+
+    assert "missing 1 required positional argument: 'user'" in first
+    assert "takes from 1 to 2 positional arguments but 3 were given" in second
+    assert "unexpected keyword argument 'db'" in third
+    assert fourth == "sent True"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_settings_said_to_one_app_reach_its_children(
+    start_worker: Any, visits_database: MySQLDatabase, method: str
+) -> None:
+    """`taskconn.configure(..., app=app)` in a task module holds in children too, where the app is a copy."""
+    worker = start_worker(
+        visits_database,
+        *("-c", "1", "--pool-start-method", method),
+        databases={},
+        plan="configured",
+        environ={"PROJECT_DATABASE": visits_database.url},
+    )
+
+    assert worker.run("put", 1) == "succeeded"
+    assert worker.run("put_in_thread", 2) == "succeeded"
+
+    assert [visit[0] for visit in worker.visits()] == [1, 2]

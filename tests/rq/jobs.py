@@ -1,0 +1,141 @@
+"""Jobs of the tests, run by real workers. Each leaves what it saw in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import Any
+
+from rq import Queue, Retry, get_current_job
+from rq.job import Job
+
+import taskconn
+from taskconn import with_db
+
+#: As a user's module has it: used by `insert_by_proxy` and, in the parent, by the settings module.
+conn = taskconn.proxy("default")
+
+
+def note(db: Any, name: str) -> None:
+    """Write down who runs, over which session."""
+    with db.cursor() as cursor:
+        cursor.execute("INSERT INTO seen (name, pid, session) VALUES (%s, %s, CONNECTION_ID())", (name, os.getpid()))
+
+
+@with_db
+def insert(db: Any, name: str) -> str:
+    """Write one row."""
+    note(db, name)
+    return name
+
+
+@with_db
+def count_sessions(db: Any, name: str) -> int:
+    """Count the sessions that use the database."""
+    note(db, name)
+    with db.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE()")
+        return int(cursor.fetchone()[0])
+
+
+@with_db
+def insert_and_raise(db: Any, name: str) -> None:
+    """Fail after the row."""
+    note(db, name)
+    raise ValueError(name)
+
+
+@with_db
+def insert_and_retry(db: Any, name: str) -> Any:
+    """Return RQ's `Retry` at the first attempt."""
+    note(db, name)
+    job = get_current_job()
+    assert job is not None
+    return Retry(max=1) if job.number_of_retries in (None, 0) else name
+
+
+@with_db
+def insert_and_wait(db: Any, name: str) -> None:
+    """Wait, outside of the database, for whatever signal comes."""
+    note(db, name)
+    print(f"waiting {os.getpid()}", flush=True)
+    while True:
+        signal.pause()
+
+
+@with_db
+def insert_and_sleep(db: Any, name: str) -> None:
+    """Wait inside the database for longer than any limit."""
+    note(db, name)
+    with db.cursor() as cursor:
+        cursor.execute("SELECT SLEEP(60)")
+
+
+@with_db
+async def insert_async(db: Any, name: str) -> str:
+    """Write one row in a coroutine."""
+    note(db, name)
+    await asyncio.sleep(0)
+    return name
+
+
+@with_db
+def where(db: Any) -> str:
+    """Name the database that the connection is to."""
+    with db.cursor() as cursor:
+        cursor.execute("SELECT DATABASE()")
+        return str(cursor.fetchone()[0])
+
+
+@with_db
+def insert_and_perform(db: Any, name: str) -> Any:
+    """Perform another job in the middle of this one, in this process; it is committed, this one is not."""
+    note(db, f"{name} outside")
+    job = get_current_job()
+    assert job is not None
+    Queue("inner", connection=job.connection, is_async=False).enqueue(insert, f"{name} inside")
+    raise ValueError(name)
+
+
+def insert_by_proxy_uncommitted(name: str) -> None:
+    """Write one row, and forget it."""
+    note(conn, name)
+
+
+def insert_by_proxy(name: str) -> None:
+    """Write one row, and commit it by hand."""
+    note(conn, name)
+    conn.commit()
+
+
+def insert_in_lease_left_open(name: str) -> None:
+    """Write one row in a lease that nobody ends."""
+    note(taskconn.lease("default").__enter__(), name)
+
+
+def opens_before_use() -> int:
+    """Count what was opened before the job began."""
+    return taskconn.stats().get("default", {}).get("opens", 0)
+
+
+def time_left() -> float | None:
+    """Say in how many seconds the job's limit strikes."""
+    from taskconn.rq import current_job_context
+
+    context = current_job_context()
+    assert context is not None
+    return None if context.deadline is None else context.deadline - time.monotonic()
+
+
+def insert_when_stopped(job: Job, connection: Any) -> None:
+    """Callback: RQ runs it in the worker, which is the parent of the horses."""
+    with taskconn.lease("default") as db:
+        note(db, "stopped")
+
+
+def insert_when_failed(job: Job, connection: Any, *details: Any) -> None:
+    """Callback: RQ runs it where the job ran."""
+    with taskconn.lease("default") as db:
+        note(db, "failed")
