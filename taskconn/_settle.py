@@ -62,7 +62,7 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
 
 
 def rollback_limit_s(pool: Pool[Any], pooled: Pooled[Any], exception: BaseException) -> float:
-    """Say how long the rollback that *exception* makes necessary may take; taint what would not have noticed an interrupt."""
+    """Say how long the rollback after *exception* may take; taint what does not notice interrupts by itself."""
     if not is_interrupt(exception):
         return pool.options.settle_timeout
     if not pool.driver.notices_interrupts:

@@ -107,14 +107,14 @@ class Driver(ABC, Generic[C]):
 
     #: Package on PyPI, for messages.
     package: ClassVar[str]
-    #: Does the client have transactions that a lease commits or rolls back? An instance may know better, once it has opened.
+    #: Does the client have transactions that a lease commits or rolls back? An instance may know better after an open.
     transactional: bool = True
     #: Is `Session.sent` kept? If not, every lease is settled with a round trip.
     counts_statements: ClassVar[bool] = True
-    #: Is `Session.interrupt` kept? If not, an interrupt that leaves the task is taken to have struck inside of a statement.
+    #: Is `Session.interrupt` kept? If not, every interrupt that leaves a task is taken to have struck in a statement.
     notices_interrupts: ClassVar[bool] = True
-    #: Must idle connections be closed before a fork, because a child can't be kept from harming them (SQLite)? An instance
-    #: may know better, once it has opened.
+    #: Must idle connections be closed before a fork, because a child can't be kept from harming them (SQLite)?
+    #: An instance may know better after an open.
     closes_before_fork: bool = False
 
     #: Class of the connections, where it is known before the first one is opened; `proxy` shows it to isinstance().
@@ -182,7 +182,7 @@ class Driver(ABC, Generic[C]):
 
     def retract(self, connection: C) -> None:
         """
-        End what `expose` gave: the connection goes back to its pool. Neither speaks nor raises anything of the library's.
+        End what `expose` gave: the connection goes back to its pool. It neither speaks nor raises the library's errors.
 
         Not called for a connection that is closed or invalidated, which ends this too.
         """
@@ -196,7 +196,7 @@ class Driver(ABC, Generic[C]):
         """
 
     def stand_ins(self) -> tuple[Callable[[C], Any] | None, ...]:
-        """Give `expose`, `flush` and `retract`, each None where the class does not define it: no lease pays for those."""
+        """Give `expose`, `flush` and `retract`, or None where the class does not define one: no lease pays for it."""
         return tuple(
             getattr(self, name) if getattr(type(self), name) is not getattr(Driver, name) else None
             for name in ("expose", "flush", "retract")

@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 
 import pymysql.cursors
 import pytest
+from sqlalchemy import text
 
 from taskconn._url import settle, split
 from taskconn.driver import Driver, Target
 from taskconn.drivers.pymysql import PyMySQL
 from taskconn.drivers.redis import Redis
+from taskconn.drivers.sqlalchemy import SQLAlchemy
 from taskconn.drivers.sqlite import SQLite
 
 
@@ -191,5 +193,49 @@ class RedisRow(Row):
             return [*answers, *pipe.execute()], [f"{letter}{number}".encode() for letter in "cde"]
 
 
+class SQLAlchemyRow(Row):
+    name = "sqlalchemy"
+    driver = SQLAlchemy
+    misspelt, meant = "charsett", "charset"
+
+    def url(self, request: pytest.FixtureRequest) -> str:
+        url: str = request.getfixturevalue("mysql_database").url
+        return url.replace("mysql://", "sqlalchemy+mysql+pymysql://")
+
+    def prepare(self, connection: Any) -> None:
+        connection.execute(text("CREATE TABLE IF NOT EXISTS car (name VARCHAR(50)) ENGINE=InnoDB"))
+
+    def write(self, connection: Any, value: str) -> None:
+        connection.execute(text("INSERT INTO car VALUES (:name)"), {"name": value})
+
+    def values(self, connection: Any) -> list[str]:
+        return [name for (name,) in connection.execute(text("SELECT name FROM car ORDER BY name"))]
+
+    def half_read(self, connection: Any) -> Any:
+        rows = connection.execute(
+            text("SELECT seq FROM seq_1_to_20000"), execution_options={"stream_results": True, "max_row_buffer": 1}
+        )
+        assert rows.fetchone() == (1,)
+        return rows
+
+    def session_id(self, connection: Any) -> str:
+        return str(connection.execute(text("SELECT CONNECTION_ID()")).scalar_one())
+
+    def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
+        way = number % 3
+        if way == 0:
+            rows = connection.execute(
+                text("SELECT :number, REPEAT('x', :size)"), {"number": number, "size": number % 3000}
+            )
+            return rows.fetchall(), [(number, "x" * (number % 3000))]
+        if way == 1:
+            options = {"stream_results": True, "max_row_buffer": 1}
+            rows = connection.execute(text(f"SELECT seq + {number} FROM seq_1_to_5"), execution_options=options)
+            return [value for (value,) in rows], [number + step for step in range(1, 6)]
+        connection.execute(text("SET @number = :number"), {"number": number})
+        connection.rollback()
+        return connection.execute(text("SELECT @number")).fetchall(), [(number,)]
+
+
 #: Name to row.
-ROWS: Mapping[str, Row] = {row.name: row for row in (PyMySQLRow(), SQLiteRow(), RedisRow())}
+ROWS: Mapping[str, Row] = {row.name: row for row in (PyMySQLRow(), SQLiteRow(), RedisRow(), SQLAlchemyRow())}

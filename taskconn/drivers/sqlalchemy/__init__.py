@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ... import _process
-from ..._arguments import refuse_autocommit
+from ..._arguments import refuse_autocommit, refuse_unknown
 from ..._process import Owner
 from ...driver import Driver, Peek, Session, Target
 from ...errors import InvalidSettingsError
@@ -54,8 +55,11 @@ class SQLAlchemy(Driver[Any]):
         return self._errors
 
     def validate(self, target: Target) -> None:
-        """Refuse an URL that SQLAlchemy can't read, and arguments that `create_engine` does not have."""
-        self._make(target)
+        """Refuse an URL that SQLAlchemy can't read, and arguments that it or the DBAPI library does not have."""
+        dialect: Any = self._make(target).dialect
+        _, named = dialect.create_connect_args(url_of(target))
+        if (known := _parameters(dialect.loaded_dbapi)) is not None:
+            refuse_unknown(target, (*named, *target.connect_args), known)
 
     def open(self, target: Target, timeout_s: float) -> Connection | EngineClient:
         """Connect and log in; the process's first connection asks the server a few things more."""
@@ -192,3 +196,13 @@ class SQLAlchemy(Driver[Any]):
         with contextlib.suppress(AttributeError):
             self._errors = (SQLAlchemyError, OSError, engine.dialect.loaded_dbapi.Error)
         return engine
+
+
+def _parameters(library: Any) -> list[str] | None:
+    """List the connect arguments of a DBAPI library; None where its signature does not say, or takes anything."""
+    try:
+        parameters = inspect.signature(library.connect).parameters
+    except (TypeError, ValueError):
+        return None
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    return None if takes_any else list(parameters)

@@ -84,12 +84,6 @@ class Connection(sqlalchemy.engine.Connection):
 
     # -- what the task calls -----------------------------------------------------------------------------
 
-    def begin(self) -> sqlalchemy.engine.RootTransaction:
-        """Begin a transaction by hand, or for the ORM session."""
-        if self._orm is None:
-            self._refuse("begin")
-        return super().begin()
-
     def commit(self) -> None:
         """Commit by hand."""
         self._refuse("commit")
@@ -145,7 +139,7 @@ class Connection(sqlalchemy.engine.Connection):
             DBAPI errors: What was sent past SQLAlchemy can't be settled.
         """
         guard, orm = self.guard, self._orm
-        with guard.within(timeout_s), _as_an_error_of_sqlalchemys():
+        with guard.within(timeout_s), guard.settling(), _as_an_error_of_sqlalchemys():
             guard.close_cursors()
             if orm is not None and orm.in_transaction():
                 orm.settle(is_commit=is_commit)

@@ -113,7 +113,9 @@ class GuardedConnection:
         return GuardedCursor(guard, guard.raw.cursor(*arguments, **named))
 
     def commit(self) -> None:
-        """Commit."""
+        """Commit, by whatever object of SQLAlchemy's."""
+        if self.guard.refusal is not None and not self.guard.is_settling:
+            self.guard.refusal("commit")
         self.guard.commit()
 
     def rollback(self) -> None:

@@ -36,6 +36,7 @@ class Guard(Session):
         raw: The DBAPI's own connection.
         is_closed: It was closed, or cut.
         is_dirty: Something was sent since the last COMMIT or ROLLBACK.
+        is_settling: The lease settles, not the task.
         is_touched: The task may have changed autocommit or isolation level by the DBAPI's own means.
         has_unsent: Tells whether an ORM session holds changes that were not sent yet.
         counts_for: A client with several connections, which counts too.
@@ -53,6 +54,7 @@ class Guard(Session):
         "has_unsent",
         "is_closed",
         "is_dirty",
+        "is_settling",
         "is_touched",
         "raw",
     )
@@ -61,7 +63,7 @@ class Guard(Session):
         self.has_unsent: Callable[[], bool] | None = None
         super().__init__(alias, getpid())
         self.raw = raw
-        self.is_closed = self.is_dirty = self.is_touched = False
+        self.is_closed = self.is_dirty = self.is_settling = self.is_touched = False
         self.counts_for: Session | None = None
         self._dialect = dialect
         self._library = library
@@ -151,6 +153,15 @@ class Guard(Session):
         if self.is_dirty and not self.is_beyond_use():
             self.exchange(self.raw.rollback)
             self.is_dirty = False
+
+    @contextlib.contextmanager
+    def settling(self) -> Iterator[None]:
+        """Let the block settle what a task may not."""
+        self.is_settling = True
+        try:
+            yield
+        finally:
+            self.is_settling = False
 
     def close_cursors(self) -> None:
         """Close what may be half read: a server takes nothing else before."""
