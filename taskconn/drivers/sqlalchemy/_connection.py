@@ -214,6 +214,11 @@ class Connection(sqlalchemy.engine.Connection):
         immortalise(self)
         immortalise(self.guard.raw)
 
+    def _safe_close_cursor(self, cursor: Any) -> None:
+        """Close, as SQLAlchemy does, which swallows every `Exception` here: a limit has to get through."""
+        with contextlib.suppress(self.dialect.loaded_dbapi.Error):
+            cursor.close()
+
     def has_unsent(self) -> bool:
         """Tell whether the lease has something to settle or to put back that no statement shows."""
         return self._is_changed() or (self._orm is not None and self._orm.has_unsent())
