@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import configure_mappers
 
 from ... import _process
 from ..._arguments import refuse_autocommit, refuse_unknown
@@ -69,6 +70,11 @@ class SQLAlchemy(Driver[Any]):
             self._make(target)
             return EngineClient(target, timeout_s)
         engine = self._engine_of(target)
+        if inject != "connection":
+            # SQLAlchemy does this when a mapped class is first used. A limit that struck there would be taken for a fault
+            # of the mapping, and no task of the process could use its classes any more.
+            with contextlib.suppress(SQLAlchemyError):  # which the task is to see, when it uses them
+                configure_mappers()
         return opening(target, timeout_s, lambda: Connection(engine, injects_session=inject != "connection"))
 
     def session(self, connection: Connection | EngineClient) -> Session:
