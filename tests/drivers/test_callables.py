@@ -314,6 +314,7 @@ def test_commit_without_an_answer_has_an_unknown_outcome(
     assert mysql_database.query("SELECT name FROM car") == [("Volvo",)]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one may strike in a destructor
 def test_limits_in_a_plain_connection_leave_no_wrong_answer(pymysql_alias: Callable[..., Any]) -> None:
     """After 50 real signals that left a task, each next answer is right: the stock client would be off by one."""
     handle = pymysql_alias()

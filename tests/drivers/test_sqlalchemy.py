@@ -293,7 +293,7 @@ def _work_until_struck(db: Session, number: int) -> None:
     raise Unheard
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one may strike in a destructor
 def test_limit_reaches_the_task_as_what_it_is(aliases: Callable[..., Any], cars: MySQLDatabase) -> None:
     """After 80 real signals in statements, flushes and fetches: the exception itself, and no answer of another's."""
     handle = aliases()

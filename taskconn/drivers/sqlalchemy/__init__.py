@@ -71,8 +71,8 @@ class SQLAlchemy(Driver[Any]):
             return EngineClient(target, timeout_s)
         engine = self._engine_of(target)
         if inject != "connection":
-            # SQLAlchemy does this when a mapped class is first used. A limit that struck there would be taken for a fault
-            # of the mapping, and no task of the process could use its classes any more.
+            # SQLAlchemy does this when a mapped class is first used. A limit that struck there would be taken for a
+            # fault of the mapping, and no task of the process could use its classes any more.
             with contextlib.suppress(SQLAlchemyError):  # which the task is to see, when it uses them
                 configure_mappers()
         return opening(target, timeout_s, lambda: Connection(engine, injects_session=inject != "connection"))
