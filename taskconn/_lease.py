@@ -59,11 +59,11 @@ class Lease(Generic[C]):
     def __exit__(
         self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if exception is not None:
-            self.fail(exception)
-            return
         try:
-            self.succeed()
+            if exception is None:
+                self.succeed()
+            else:
+                self.fail(exception)
         except BaseException as interrupt:
             if self.is_open:
                 self.fail(interrupt)
@@ -86,8 +86,7 @@ class Lease(Generic[C]):
             _process.note_hookless_fork()
         pool = self._pool = find_pool(self._alias, task)
         work = enter_work(task, me.owner)
-        root = work.leases.get(pool)
-        if root is not None:
+        if pool in work.leases and (root := work.root(pool)) is not None:
             return self._join(root, work)
         self._failure = ""
         try:
@@ -99,7 +98,7 @@ class Lease(Generic[C]):
             work.leases.pop(pool, None)
             if self._pooled is not None:
                 pool.invalidate(self._pooled)
-                self._pooled = None
+            self._pooled = None
             self._return_hold()
             raise
         return exposed
@@ -166,14 +165,17 @@ class Lease(Generic[C]):
             self._abandon(work, pooled, taken_at)
             raise
 
+    def drop(self) -> None:
+        """Drop the connection of a lease that nobody holds any more: it can be neither ended nor joined."""
+        work, pooled = self._work, self._pooled
+        self._work = self._pooled = None
+        if work is not None and pooled is not None:
+            work.leases.pop(self._pool, None)
+            self._abandon(work, pooled, pooled.taken_at)
+
     @property
     def connection(self) -> C:
-        """
-        The connection that the lease holds.
-
-        Raises:
-            LeaseEndedError: It holds none.
-        """
+        """The connection that the lease holds; `LeaseEndedError` if it holds none."""
         pooled = self._pooled if self._root is None else self._root._pooled
         if pooled is None:
             raise LeaseEndedError(self._name, "was never begun, or has ended")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -45,6 +46,20 @@ class UnitOfWork:
         self.callbacks: list[Callable[[], object]] = []
         self.committed: list[str] = []
 
+    def root(self, pool: Pool[Any]) -> Any:
+        """
+        Give the open lease of *pool*, to be joined; None if there is none.
+
+        A signal whose handler raises just as a ``with`` block calls ``__exit__`` leaves a lease open that nobody holds.
+        Joined, it would never be settled: it is dropped here.
+        """
+        lease = self.leases.get(pool)
+        if lease is not None and sys.getrefcount(lease) <= _NOBODYS:
+            log.warning("connection %r: a lease that nobody holds is dropped in process %d", pool.alias, self.owner.pid)
+            lease.drop()
+            return None
+        return lease
+
     def run_callbacks(self) -> None:
         """
         Run what waited for the commit, in order; one that raises is reported and stops no other.
@@ -62,6 +77,15 @@ class UnitOfWork:
                 log.exception("after_commit callback failed in process %d; the commit stands", _process.getpid())
 
 
+def _references_of_nobody() -> int:
+    """Count the references to an object as `UnitOfWork.root` does, if none but its dictionary holds it."""
+    leases = {0: object()}
+    lease = leases.get(0)
+    return sys.getrefcount(lease)
+
+
+_NOBODYS = _references_of_nobody()
+
 #: The unit of work that was entered last. Copied into other threads and tasks, so its runner is compared each time.
 _current: ContextVar[UnitOfWork | None] = ContextVar("taskconn_work", default=None)
 
@@ -73,6 +97,8 @@ def active_work(task: TaskContext | None) -> UnitOfWork | None:
         return None
     while not work.leases and work.outer is not None:  # nested tasks that have ended
         work = work.outer
+    for pool in list(work.leases):
+        work.root(pool)
     if not work.leases or (task is not None and task.key is not None and task.key != work.key):
         return None
     return work

@@ -34,8 +34,8 @@ class _Unreadable:
         return f"<{type(self.error).__name__}>"
 
 
-#: Settings of each app that its registry has taken over; an app is here from the first look at it on.
-_taken: weakref.WeakKeyDictionary[Any, object] = weakref.WeakKeyDictionary()
+#: What was seen of each app: the changes of its configuration, and the settings among them that were taken over.
+_taken: weakref.WeakKeyDictionary[Any, tuple[Any, Databases | None]] = weakref.WeakKeyDictionary()
 
 #: Apps that were seen before their configuration was read.
 waiting: list[weakref.ref[Any]] = []
@@ -50,7 +50,6 @@ def install(app: Any, databases: Any) -> Registry:
         parse_databases(databases)  # raises before anything is changed
         app.conf[SETTING] = taken = Databases(databases)
         registry.use_settings(taken.raw)
-        _taken[app] = taken
     _registry.install(app, registry)
     return registry
 
@@ -69,8 +68,8 @@ def registry_of(app: Any) -> Registry:
     Raises:
         ConfigurationError: Its settings are malformed.
     """
-    taken = _taken.get(app, _taken)  # itself stands for "never seen"
-    if taken is _taken or app.conf.get(SETTING) is not taken:
+    seen, changes = _taken.get(app), app.conf.changes  # a dict; `conf.get` would cost more than the lease
+    if seen is None or seen[0] is not changes or changes.get(SETTING) is not seen[1]:
         return adopt(app)
     return _registry.installed(app) or process_registry
 
@@ -94,7 +93,7 @@ def adopt(app: Any) -> Registry:
         _registry.install(app, registry)
     if app not in _taken:
         _hide_updates(app)
-    _taken[app] = databases
+    _taken[app] = app.conf.changes, databases
     return registry or process_registry
 
 
@@ -150,7 +149,8 @@ def _registry_of_twin(app: Any, databases: object) -> Registry | None:
     if not getattr(celery.app.base, "USING_EXECV", False):
         return None
     for other in _active_apps():
-        if other is not app and other.main == app.main and _taken.get(other, databases) == databases:
+        seen = _taken.get(other)
+        if other is not app and other.main == app.main and (seen is None or seen[1] == databases):
             registry = _registry.installed(other)
             if registry is not None:
                 return registry
@@ -192,7 +192,7 @@ def _hide(conf: Any) -> Databases | _Unreadable | None:
                 if safe is not value:
                     conf.changes[key] = safe
                 break
-    if hidden is not None and conf.get(SETTING) is not hidden:
+    if hidden is not None:
         conf.changes[SETTING] = hidden
     return hidden
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-
-import click
+import sys
+from typing import Any
 
 from .._registry import Registry, process_registry
 
@@ -67,8 +67,9 @@ def _module_name() -> str | None:
     return name or os.environ.get(_VARIABLE) or os.environ.get("RQ_CONFIG") or None
 
 
-def _command() -> click.Context | None:
-    """Give the context of the ``rq`` command that runs; other programs with click may call theirs ``config`` too."""
-    context = click.get_current_context(silent=True)
+def _command() -> Any:
+    """Give click's context of the ``rq`` command that runs; other programs may have an option ``config`` too."""
+    click = sys.modules.get("click")  # a producer has no use for it
+    context = None if click is None else click.get_current_context(silent=True)
     module = getattr(context.command.callback, "__module__", "") if context is not None else ""
     return context if module.partition(".")[0] == "rq" else None

@@ -73,7 +73,7 @@ def send_all(worker: Any, number: int, *, pause_s: float = 0.0) -> None:
     with worker.client.producer_or_acquire() as producer:
         for n in range(number):
             worker.send("put", n, pause_s, producer=producer)
-    worker.wait_for_visits(number)
+    worker.wait_for_visits(number, timeout=30 + number / 10)  # alone on two cores 2,000 take ten seconds
 
 
 def settled_aborts(server: MySQLServer) -> int:
@@ -106,7 +106,8 @@ def assert_no_session_is_in_two_tasks_at_once(worker: Any) -> None:
         assert overlaps == []
 
 
-@pytest.mark.parametrize(("method", "number"), [("fork", 2000), ("spawn", 400)])
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("method", "number"), [("fork", 2000), ("spawn", 200)])
 def test_prefork_children_never_share_a_session(
     start_worker: Any, visits_database: MySQLDatabase, mariadb: MySQLServer, method: str, number: int
 ) -> None:
@@ -125,7 +126,7 @@ def test_prefork_children_never_share_a_session(
         pid_of = assert_every_session_has_one_process(worker, number)
         stats = worker.stats()["default"]
         alive = {session.id for session in visits_database.sessions()}
-    code = worker.script.stop()
+    code = worker.stop()
 
     assert len(set(pid_of.values())) > number / 50 / 2  # children were replaced on the way
     assert not parents & set(pid_of)
@@ -151,7 +152,7 @@ def test_solo_keeps_one_session(start_worker: Any, visits_database: MySQLDatabas
 
     assert list(pid_of.values()) == [worker.script.pid]
     assert worker.stats()["default"]["leases"] == 200
-    assert worker.script.stop() == 0
+    assert worker.stop() == 0
     assert settled_aborts(mariadb) == aborts
 
 
@@ -165,8 +166,8 @@ def test_concurrent_tasks_share_at_most_max_size_sessions(
     worker = start_worker(visits_database, "-P", pool, "-c", str(concurrency), databases=databases)
 
     with Watch(worker) as watch:
-        send_all(worker, 500, pause_s=0.01)
-        pid_of = assert_every_session_has_one_process(worker, 500)
+        send_all(worker, 150, pause_s=0.1)
+        pid_of = assert_every_session_has_one_process(worker, 150)
         stats = worker.stats()["default"]
 
     assert_no_session_is_in_two_tasks_at_once(worker)
@@ -174,7 +175,7 @@ def test_concurrent_tasks_share_at_most_max_size_sessions(
     assert 2 <= len(pid_of) <= 5
     assert stats["opens"] <= 5
     assert stats["waits"] > 0
-    assert worker.script.stop() == 0
+    assert worker.stop() == 0
     assert settled_aborts(mariadb) == aborts
 
 
@@ -205,7 +206,7 @@ def test_killed_child_leaves_no_row(start_worker: Any, visits_database: MySQLDat
 
     pid_of = assert_every_session_has_one_process(worker, 20)
     assert pid not in pid_of.values()
-    assert worker.script.stop() == 0
+    assert worker.stop() == 0
 
 
 def test_broker_without_event_loop_forks_from_a_thread(
@@ -222,11 +223,13 @@ def test_broker_without_event_loop_forks_from_a_thread(
             "control_folder": str(tmp_path / "control"),
         },
     }
-    worker = start_worker(visits_database, "-c", "2", "--max-tasks-per-child", "10", settings=settings)
+    # Sent before the worker starts: kombu's reader may take a file away that the sender has not written yet.
+    options = ("-c", "2", "--max-tasks-per-child", "10")
+    worker = start_worker(visits_database, *options, settings=settings, queued=60)
 
-    send_all(worker, 60)
+    worker.wait_for_visits(60)
 
     pid_of = assert_every_session_has_one_process(worker, 60)
     assert len(pid_of) >= 4
     assert worker.script.pid not in pid_of.values()
-    assert worker.script.stop() == 0
+    assert worker.stop() == 0

@@ -118,7 +118,7 @@ def test_inspect_and_debug_log_show_no_password(start_worker: Any, visits_databa
     assert worker.stats()["default"]["leases"] == 1
     assert f":{password}@" not in shown
     assert f":{password}@" not in worker.script.output
-    assert worker.script.stop() == 0
+    assert worker.stop() == 0
 
 
 def test_lease_at_import_finds_the_settings_of_its_app(python: Callable[..., str]) -> None:
@@ -205,3 +205,4 @@ def test_settings_said_to_one_app_reach_its_children(
     assert worker.run("put_in_thread", 2) == "succeeded"
 
     assert [visit[0] for visit in worker.visits()] == [1, 2]
+    assert worker.stop() == 0

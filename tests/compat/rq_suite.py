@@ -72,7 +72,7 @@ class Suite:
         self.environ = clean | {
             "COMPAT_REDIS_PORT": str(port),
             "COMPAT_SWAP": "1" if is_swapped else "0",
-            "PYTHONPATH": str(SHIM),
+            "PYTHONPATH": os.pathsep.join([str(SHIM), str(folder)]),  # before `tests` of this tree
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
         expected = "taskconn.rq" if is_swapped else "rq.worker"
@@ -180,6 +180,7 @@ def fetch(folder: Path) -> tuple[str, Path]:
 
 def main(words: Iterable[str] | None = None) -> int:
     """Run both, print the table, and return 1 if fewer tests pass with taskconn's classes."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # servers and folder are left tidy
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", help="files of RQ's suite, such as test_worker.py; all if none is named")
     wanted = parser.parse_args(words).files

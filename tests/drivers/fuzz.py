@@ -27,8 +27,30 @@ class Interrupt(Exception):  # noqa: N818 -- like a soft time limit, it is no er
     """Strike at a random moment."""
 
 
-def _strike(*_: object) -> None:
-    raise Interrupt
+class _Bolt:
+    """One signal at a time."""
+
+    has_struck = False
+
+    def arm(self, delay_s: float) -> None:
+        """Strike after *delay_s*."""
+        self.has_struck = False
+        signal.setitimer(signal.ITIMER_REAL, delay_s)
+
+    def disarm(self) -> None:
+        """Strike now if it is late (Python may hear a signal some calls after it came), else never."""
+        remaining_s, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+        deadline = time.monotonic() + 1
+        while not remaining_s and not self.has_struck and time.monotonic() < deadline:
+            time.sleep(0.0001)
+
+    def strike(self, *_: object) -> None:
+        """Handle the signal."""
+        self.has_struck = True
+        raise Interrupt
+
+
+_bolt = _Bolt()
 
 
 def fuzz(row: Row, driver: Driver[Any], url: str, interrupts: int, seed: int) -> Counter[str]:
@@ -57,11 +79,11 @@ def fuzz(row: Row, driver: Driver[Any], url: str, interrupts: int, seed: int) ->
 def _struck(row: Row, connection: Any, number: int, delay_s: float) -> str:
     """Ask, and be interrupted after *delay_s*."""
     try:
-        signal.setitimer(signal.ITIMER_REAL, delay_s)
+        _bolt.arm(delay_s)
         try:
             answer, right = row.ask(connection, number)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            _bolt.disarm()
     except Interrupt:
         return "interrupts"
     except Exception as error:  # noqa: BLE001 -- the interrupt was masked, whatever by
@@ -82,7 +104,7 @@ def main() -> None:
     """Read the command line."""
     name, url, interrupts, *seed = sys.argv[1:]
     add_interrupts((Interrupt,))  # as the task systems do with their limits
-    signal.signal(signal.SIGALRM, _strike)
+    signal.signal(signal.SIGALRM, _bolt.strike)
     row = ROWS[name]
     print(json.dumps(fuzz(row, row.driver(), url, int(interrupts), int(seed[0]) if seed else 0)))
 

@@ -19,7 +19,7 @@ from tests.support.databases import MySQLDatabase, RedisDatabase
 from tests.support.process import ROOT, Script
 
 #: Longest wait for what is only a matter of milliseconds, in seconds.
-_PATIENCE_S = 10.0
+_PATIENCE_S = 30.0
 
 
 @dataclass

@@ -169,3 +169,15 @@ def test_client_that_hangs_at_its_goodbye_holds_no_horse(workplace: Workplace, t
     assert [job.get_status() for job in jobs] == [JobStatus.FINISHED] * 2
     assert output.count("closing") == 2
     assert "terminated unexpectedly" not in output
+
+
+@pytest.mark.parametrize("name", ["rq.worker.Worker", "rq.worker.SimpleWorker"])
+def test_stock_worker_runs_decorated_jobs_too(workplace: Workplace, name: str) -> None:
+    """The promise is kept at the moment of use: RQ's own classes lack the early check and the goodbye, nothing else."""
+    workplace.enqueue("insert_and_raise", "raised")
+    workplace.enqueue("insert_and_retry", "retried")
+    workplace.enqueue("insert", "returned")
+
+    workplace.worker(name, TASKCONN_URL=workplace.database.url).succeed()
+
+    assert [row[0] for row in workplace.seen()] == ["returned", "retried"]

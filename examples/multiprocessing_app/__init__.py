@@ -1,0 +1,1 @@
+"""The program that started this project, before and after its one changed line."""

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import taskconn
+from taskconn import Registry
+from taskconn._context import TaskContext
+from taskconn._proxy import Proxy
+from taskconn.errors import NotConfiguredError, UnsettledProxyError
+from taskconn.testing import FakeConnection, FakeDriver, in_forked_child
+from tests.support.core import Fake, fake, task, task_system
+
+pytestmark = pytest.mark.portable
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+
+
+class SQLConnection(FakeConnection):
+    """A fake that can do what users do with connections of PEP 249."""
+
+    def cursor(self) -> str:
+        return f"cursor of {self.number}"
+
+    def __enter__(self) -> SQLConnection:
+        self.calls.append("enter")
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.calls.append("exit")
+
+    def __getitem__(self, key: str) -> str:
+        return key.upper()
+
+    def __contains__(self, key: str) -> bool:
+        return key == "there"
+
+
+class SQLDriver(FakeDriver):
+    """Open `SQLConnection` objects."""
+
+    connection_type = SQLConnection
+
+    def open(self, target: object, timeout_s: float) -> FakeConnection:
+        connection = super().open(target, timeout_s)  # type: ignore[arg-type]
+        connection.__class__ = SQLConnection
+        return connection
+
+
+@pytest.fixture
+def sql() -> Fake:
+    """Give an alias whose connections do what those of PEP 249 do."""
+    return Fake(SQLDriver())
+
+
+@pytest.fixture
+def tasks() -> Iterator[list[TaskContext]]:
+    """Give the list of running tasks of a task system."""
+    with task_system() as running:
+        yield running
+
+
+def in_thread(function: object) -> None:
+    """Run *function* in a thread to its end."""
+    thread = threading.Thread(target=function)  # type: ignore[arg-type]
+    thread.start()
+    thread.join()
+
+
+def test_proxy_opens_when_first_used() -> None:
+    """A module global opens nothing: the connection is opened by the first use, and kept."""
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+    assert app.opened == []
+
+    conn.execute("INSERT")
+    conn.execute("INSERT")
+    conn.commit()
+
+    assert [db.committed for db in app.opened] == [["INSERT", "INSERT"]]
+
+
+def test_proxy_needs_no_settings_before_its_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making a proxy, and looking at its class, work in a module that is imported before the settings are there."""
+    monkeypatch.setattr("taskconn._context.default_registry", Registry)
+    conn = taskconn.proxy()
+
+    assert isinstance(conn, Proxy)
+    assert repr(conn) == "<taskconn.proxy 'default'>"
+    with pytest.raises(NotConfiguredError, match=r"taskconn\.configure"):
+        conn.cursor()
+
+
+def test_proxy_passes_for_its_connection(sql: Fake) -> None:
+    """isinstance, methods, ``with conn:``, items and attributes work through the proxy."""
+    conn = taskconn.proxy(sql.handle)
+
+    assert isinstance(conn, SQLConnection)
+    assert sql.opened == [], "its class is known without opening"
+    assert conn.cursor() == "cursor of 1"
+    with conn as entered:
+        assert entered is conn
+    conn.fails_on = {"never"}
+    (db,) = sql.opened
+    assert db.fails_on == {"never"}
+    del conn.fails_on
+    assert not hasattr(db, "fails_on")
+    assert (conn["a"], "there" in conn, "cursor" in dir(conn)) == ("A", True, True)
+    assert db.calls == ["enter", "exit"]
+
+
+def test_each_thread_has_its_own() -> None:
+    """One proxy reaches one connection per thread, given back when the thread ends and used again by the next."""
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+    numbers: list[int] = []
+
+    def use() -> None:
+        conn.execute("INSERT")
+        conn.commit()
+        numbers.append(conn.number)
+
+    use()
+    in_thread(use)
+    gc.collect()
+    in_thread(use)
+
+    assert numbers == [1, 2, 2]
+    assert app.stats()["leased"] == 1
+
+
+def test_open_transaction_ends_with_its_thread() -> None:
+    """What a thread never committed is dropped with its connection when the thread ends."""
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+
+    in_thread(lambda: conn.execute("INSERT"))
+    gc.collect()
+
+    assert (app.opened[0].is_open, app.opened[0].committed) == (False, [])
+    assert app.stats()["open"] == 0
+
+
+def test_proxy_counts_toward_the_limit() -> None:
+    """A proxy's connection is one of ``max_size``."""
+    app = fake(max_size=1, acquire_timeout=0)
+    taskconn.proxy(app.handle).execute("INSERT")
+
+    def lease() -> None:
+        with pytest.raises(taskconn.errors.AcquireTimeoutError, match="Held by: proxy 'default' for"):
+            app.lease().begin(None)
+
+    in_thread(lease)
+
+
+def test_lease_takes_a_clean_proxy_over() -> None:
+    """A lease in the same thread uses the proxy's connection, which is the proxy's again afterwards."""
+    app = fake(max_size=1)
+    conn = taskconn.proxy(app.handle)
+    conn.execute("SELECT")
+    conn.commit()
+
+    with app.lease() as db:
+        conn.execute("INSERT")
+        assert conn.number == db.number
+    conn.execute("UPDATE")
+    conn.commit()
+
+    assert app.opened == [db]
+    assert db.committed == ["SELECT", "INSERT", "UPDATE"]
+
+
+def test_lease_refuses_an_open_transaction() -> None:
+    """A lease would settle work that it did not do."""
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+    conn.execute("INSERT")
+
+    with pytest.raises(UnsettledProxyError, match=r"Write `conn.commit\(\)`"), app.lease():
+        pass
+    conn.rollback()
+    with app.lease():
+        pass
+
+    assert len(app.opened) == 1
+
+
+def test_nested_task_does_not_reach_the_outer_tasks_connection(tasks: list[TaskContext]) -> None:
+    """Neither proxy nor lease of a nested task shares what a lease of the outer task took over from the proxy."""
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+    conn.execute("SELECT")
+    conn.commit()
+
+    with task(tasks), app.lease() as outer:
+        with task(tasks):
+            with app.lease() as inner:
+                assert inner is not outer
+            outer.execute("INSERT")
+            conn.execute("nested")
+            conn.commit()
+        assert outer.committed == ["SELECT"]
+
+    assert outer.committed == ["SELECT", "INSERT"]
+    with app.lease() as again, task(tasks), app.lease() as other:
+        assert again is not other
+
+
+def test_connection_that_died_is_replaced() -> None:
+    """A proxy whose connection was closed by hand opens another one."""
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+    conn.close()
+
+    conn.execute("INSERT")
+
+    assert len(app.opened) == 2
+
+
+def test_proxy_follows_new_settings() -> None:
+    """An alias that is configured anew is reached by the proxies that there are; the old connection is closed."""
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+    conn.execute("INSERT")
+    conn.commit()
+    other = FakeDriver()
+
+    app.registry.add("default", other)
+    conn.execute("INSERT")
+
+    assert app.opened[0].calls[-1] == "close"
+    assert other.opened[0].calls == ["INSERT"]
+
+
+@needs_fork
+def test_proxy_survives_a_fork() -> None:
+    """A global that was used before the fork reaches a connection of the child's own, and the parent's goes on."""
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+    conn.execute("INSERT")
+
+    def child() -> tuple[bool, list[str]]:
+        conn.execute("CHILD")
+        conn.commit()
+        return conn.taskconn_session.owner_pid == os.getpid(), conn.committed
+
+    assert in_forked_child(child) == (True, ["CHILD"])
+    conn.commit()
+    assert app.opened[0].committed == ["INSERT"]
+
+
+@needs_fork
+def test_block_of_a_proxy_is_left_in_silence_by_a_child(sql: Fake) -> None:
+    """A ``with conn:`` around a fork is ended by the parent alone."""
+    conn = taskconn.proxy(sql.handle)
+
+    def leave() -> list[str]:
+        stack.close()
+        return sql.opened[0].calls
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(conn)
+        assert in_forked_child(leave) == ["enter"]
+
+    assert sql.opened[0].calls == ["enter", "exit"]
+
+
+def test_ended_greenlet_gives_its_connection_back() -> None:
+    """A greenlet that leased, too, holds nothing any more when it is gone, without the garbage collector."""
+    greenlet = pytest.importorskip("greenlet")
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+
+    def run() -> None:
+        conn.execute("INSERT")
+        conn.commit()
+        with app.lease():
+            pass
+
+    gc.disable()
+    try:
+        for _ in range(3):
+            one = greenlet.greenlet(run)
+            one.switch()
+            del one
+    finally:
+        gc.enable()
+
+    assert len(app.opened) == 1
+    assert app.stats()["leased"] == 0
+    assert sys.getrefcount(app.opened[0]) < 10
