@@ -11,6 +11,7 @@ import sqlalchemy.engine
 import sqlalchemy.orm
 from sqlalchemy.exc import InvalidRequestError
 
+from ..._interrupts import is_interrupt
 from ..._process import getpid
 from ...driver import Peek, Session, peek
 from ._guard import Guard, immortalise
@@ -45,6 +46,16 @@ class TaskSession(sqlalchemy.orm.Session):
         """Roll back by hand and forget all objects. As with any session, it may be used again."""
         self._refuse("close")
         self.reset()
+
+    def flush(self, objects: Any = None) -> None:
+        """Send what was kept back. Where SQLAlchemy trips over its own state after a limit, the limit is raised."""
+        try:
+            super().flush(objects)
+        except Exception as error:
+            limit = _interrupt_behind(error)
+            if limit is None or limit is error:
+                raise
+            raise limit  # noqa: B904 -- it came first, and the error from it
 
     def finish(self) -> None:
         """End for good: the lease is over."""
@@ -248,6 +259,14 @@ class _Unsent:
     def __call__(self) -> bool:
         connection = self._of()
         return connection is not None and connection.has_unsent()
+
+
+def _interrupt_behind(error: BaseException) -> BaseException | None:
+    """Give the interrupt during whose handling *error* was raised; None if there was none."""
+    seen: BaseException | None = error
+    while seen is not None and not is_interrupt(seen):
+        seen = seen.__context__
+    return seen
 
 
 @contextlib.contextmanager
