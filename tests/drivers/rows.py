@@ -328,7 +328,8 @@ class RedisRow(Row):
         return str(connection.client_id())
 
     def session_ids(self, connection: Any) -> set[str]:
-        return {str(one.handshake_metadata[b"id"]) for one in connection.connection_pool.connections()}
+        made = connection.connection_pool.connections()
+        return {str(one.handshake_metadata[b"id"]) for one in made if one._sock is not None}
 
     def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
         way = number % 3
