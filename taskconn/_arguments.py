@@ -13,7 +13,7 @@ from .driver import Target
 from .errors import InvalidSettingsError, UnknownOptionError
 from .options import Options
 
-__all__ = ["Reader", "boolean", "label", "read", "refuse_autocommit"]
+__all__ = ["Reader", "boolean", "label", "read", "refuse_autocommit", "refuse_unknown"]
 
 #: Makes a value from the string in an URL; raises ValueError, saying what was expected.
 Reader = Callable[[str], Any]
@@ -42,12 +42,22 @@ def read(target: Target, known: Mapping[str, Reader | None]) -> dict[str, Any]:
         UnknownOptionError: A name is not in *known*.
         InvalidSettingsError: A string can't be read.
     """
-    for name in (*target.query, *target.connect_args):
-        if name not in known:
-            raise UnknownOptionError(target.alias, name, ", ".join(sorted(known)), _nearest(name, known))
+    refuse_unknown(target, (*target.query, *target.connect_args), known)
     arguments = {name: _from_text(target, name, text, known[name]) for name, text in target.query.items()}
     arguments.update(target.connect_args)
     return arguments
+
+
+def refuse_unknown(target: Target, names: Iterable[str], known: Iterable[str]) -> None:
+    """
+    Refuse what the library does not have.
+
+    Raises:
+        UnknownOptionError: One of *names* is not in *known*.
+    """
+    for name in names:
+        if name not in known:
+            raise UnknownOptionError(target.alias, name, ", ".join(sorted(known)), _nearest(name, known))
 
 
 def refuse_autocommit(target: Target, setting: str) -> None:

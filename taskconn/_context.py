@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ._interrupts import add_interrupts, is_interrupt
 from ._pool import Pool
 from ._registry import Handle, Registry, default_registry
 
@@ -50,7 +51,6 @@ class TaskContext:
 
 _pending = dict(_INTEGRATIONS)
 _sources: list[Callable[[], TaskContext | None]] = []
-_interrupts: tuple[type[BaseException], ...] = ()
 
 
 def register(source: Callable[[], TaskContext | None], *, interrupts: tuple[type[BaseException], ...] = ()) -> None:
@@ -62,9 +62,8 @@ def register(source: Callable[[], TaskContext | None], *, interrupts: tuple[type
             called at every lease, so it has to be quick.
         interrupts: Ordinary exceptions (subclasses of `Exception`) that a limit throws into the middle of a task.
     """
-    global _interrupts  # noqa: PLW0603 -- one tuple for the process: every settlement asks it
     _sources.append(source)
-    _interrupts += interrupts
+    add_interrupts(interrupts)
 
 
 def current_task() -> TaskContext | None:
@@ -87,11 +86,6 @@ def find_pool(alias: str | Handle[Any], task: TaskContext | None) -> Pool[Any]:
     if task is not None and task.registry is not None:
         return task.registry.pool(alias)
     return default_registry().pool(alias)
-
-
-def is_interrupt(exception: BaseException) -> bool:
-    """Tell whether *exception* may have struck anywhere, a driver's call included: a limit, a signal, a kill."""
-    return not isinstance(exception, Exception) or isinstance(exception, _interrupts)
 
 
 def is_task_object(candidate: Any) -> bool:

@@ -13,7 +13,7 @@ from ._pool import Pool
 from ._pooled import Pooled
 from ._process import me
 from ._registry import Handle
-from ._settle import INTERRUPT_SETTLE_S, commit, roll_back
+from ._settle import commit, roll_back, rollback_limit_s
 from ._work import UnitOfWork, enter_work
 from .errors import (
     LeaseEndedError,
@@ -91,6 +91,7 @@ class Lease(Generic[C]):
         self._failure = ""
         try:
             self._pooled = pooled = pool.acquire(self._holder) if pool.holds is None else self._take_over(pool, work)
+            exposed = pooled.connection if pool.expose is None else pool.expose(pooled.connection)
             work.leases[pool] = self
             self._work = work
         except BaseException:  # an interrupt on the way in: nobody will give this back
@@ -100,7 +101,7 @@ class Lease(Generic[C]):
             self._pooled = None
             self._return_hold()
             raise
-        return pooled.connection
+        return exposed
 
     def succeed(self, *, commits: bool = True) -> None:
         """
@@ -159,8 +160,7 @@ class Lease(Generic[C]):
             work.leases.pop(self._pool, None)
             if pooled.owner is _process.owner():  # else inherited: the parent settles it
                 pooled.leases += 1
-                timeout_s = INTERRUPT_SETTLE_S if is_interrupt(exception) else self._pool.options.settle_timeout
-                self._roll_back(work, pooled, timeout_s)
+                self._roll_back(work, pooled, rollback_limit_s(self._pool, pooled, exception))
         except BaseException:
             self._abandon(work, pooled, taken_at)
             raise
@@ -179,7 +179,7 @@ class Lease(Generic[C]):
         pooled = self._pooled if self._root is None else self._root._pooled
         if pooled is None:
             raise LeaseEndedError(self._name, "was never begun, or has ended")
-        return pooled.connection
+        return pooled.connection if self._pool.expose is None else self._pool.expose(pooled.connection)
 
     @property
     def is_open(self) -> bool:
@@ -248,7 +248,7 @@ class Lease(Generic[C]):
         root._depth += 1
         if pooled.session.refusal is None:
             pooled.session.refusal = root._refuse
-        return pooled.connection
+        return root.connection
 
     def _leave(self, failure: str) -> None:
         """End a joined lease: the outermost one settles; after a failure it can only roll back."""

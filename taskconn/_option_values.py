@@ -76,6 +76,13 @@ _CALLABLE = _Kind(
 )
 
 
+_NAMED_OBJECTS = _Kind(
+    "a mapping {'name': value}, beside the URL",
+    lambda value: isinstance(value, Mapping) and all(isinstance(name, str) for name in value),
+    str,
+)
+
+
 def _one_of(*words: str) -> _Kind:
     return _Kind(" or ".join(map(repr, words)), lambda value: isinstance(value, str) and value in words, str)
 
@@ -101,6 +108,7 @@ _KINDS: Mapping[str, _Kind] = {
     "max_connect_rate": _or_none(_RATE),
     "leak_threshold": _or_none(_SECONDS),
     "inject": _or_none(_one_of("session", "connection", "engine")),
+    "engine_args": _or_none(_NAMED_OBJECTS),
     "connect": _or_none(_CALLABLE),
     "check": _or_none(_CALLABLE),
     "close": _or_none(_CALLABLE),

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ._option_values import is_import_name, is_option, nearest, options_from
-from ._settings import Settings, Source
+from ._settings import CONNECT, Settings, Source
 from ._url import PARTS, Location, Secret, join, settle, split, twice
 from .errors import InvalidSettingsError, UnknownOptionError
 from .options import Options
@@ -57,6 +57,8 @@ def parse(alias: str, value: str | Callable[[], str] | Mapping[str, Any], **opti
     url, known = _read_url(alias, given)
     beside = _read_parts(alias, given)
     location = beside if known is None else join(alias, known, beside)
+    if not location.scheme and url is None and given.get("connect") is not None:
+        location = replace(location, scheme=CONNECT)
     if not location.scheme and url is None:
         raise InvalidSettingsError(
             alias, "it has neither 'url' nor 'scheme'", "Write {'url': 'mysql://user:password@host/database'}."

@@ -48,6 +48,7 @@ class Pool(Generic[C]):
         #: What proxies use instead, outside of leases, while a test's sandbox is open.
         self.shared: C | None = None
         self._unsettled_sent = 0 if driver.counts_statements else 1
+        self.expose, self.flush, self._retract = driver.stand_ins()
         self._renew(_process.owner())
         self._inherited: list[Pooled[C]] = []
         self._unreported_discards = 0
@@ -114,6 +115,8 @@ class Pool(Generic[C]):
 
     def give_back(self, pooled: Pooled[C]) -> None:
         """Take back a connection that is settled and clean; one that a proxy keeps stays the proxy's."""
+        if self._retract is not None:
+            self._retract(pooled.connection)
         pooled.used_at = now = _monotonic()
         fresh_until = now + self._fresh_s
         pooled.fresh_until = fresh_until if fresh_until < pooled.expires_at else pooled.expires_at  # noqa: FURB136 -- quicker

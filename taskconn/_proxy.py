@@ -120,7 +120,7 @@ def _connection(of: Proxy) -> Any:
     if hold is None or hold.is_lent or hold.pooled.owner is not owner or not _is_fit(hold, pool):
         hold = Hold(pool, pool.acquire(f"proxy {pool.alias!r}"), runner)
         pool.holds.set(runner, hold)
-    return hold.pooled.connection
+    return hold.pooled.connection if pool.expose is None else pool.expose(hold.pooled.connection)
 
 
 def _is_fit(hold: Hold, pool: Any) -> bool:

@@ -14,7 +14,10 @@ from .driver import Driver, Target
 from .errors import InvalidSettingsError
 from .options import Options
 
-__all__ = ["Settings", "Source"]
+__all__ = ["CONNECT", "Settings", "Source"]
+
+#: Scheme of clients that the option `connect` gives, whatever the scheme of their URL.
+CONNECT = "connect"
 
 #: What gives an URL, a user or a password when a connection is opened: a callable, or its name ``module:attribute``.
 Source = Callable[[], str] | str
@@ -62,6 +65,8 @@ class Settings:
             DriverNotInstalledError: The package that it needs is missing, or too old.
             InvalidSettingsError: A callable could not be imported, or gave no URL.
         """
+        if self.options.connect is not None:
+            return drivers.load(CONNECT, self.alias)
         return drivers.load(self.scheme or self._locate().scheme, self.alias)
 
     def target(self) -> Target:

@@ -12,7 +12,7 @@ from ._pooled import Pooled
 from ._shield import Shield
 from .errors import CommitOutcomeUnknownError
 
-__all__ = ["INTERRUPT_SETTLE_S", "commit", "roll_back"]
+__all__ = ["commit", "roll_back", "rollback_limit_s"]
 
 log = logging.getLogger("taskconn")
 
@@ -31,6 +31,12 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
             had been sent.
     """
     driver, session = pool.driver, pooled.session
+    if pool.flush is not None:
+        try:
+            pool.flush(pooled.connection)
+        except BaseException as exception:
+            roll_back(pool, pooled, rollback_limit_s(pool, pooled, exception))
+            raise
     shield = Shield(pool.alias)
     has_begun = False
     try:
@@ -53,6 +59,15 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
             raise
         roll_back(pool, pooled, INTERRUPT_SETTLE_S)
         raise
+
+
+def rollback_limit_s(pool: Pool[Any], pooled: Pooled[Any], exception: BaseException) -> float:
+    """Say how long the rollback after *exception* may take; taint what does not notice interrupts by itself."""
+    if not is_interrupt(exception):
+        return pool.options.settle_timeout
+    if not pool.driver.notices_interrupts:
+        pooled.session.interrupt = type(exception).__name__
+    return INTERRUPT_SETTLE_S
 
 
 def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
@@ -94,9 +109,14 @@ def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
             return
         driver.restore(connection)
         if callable(reset):
-            reset(connection)
+            reset(connection if pool.expose is None else pool.expose(connection))
+            if driver.transactional and not driver.is_settled(connection):
+                driver.rollback(connection, pool.options.settle_timeout)
         elif reset and not pool.opener.shares_sessions:
             driver.reset(connection, pool.options.settle_timeout)
+            if not driver.is_open(connection):
+                pool.invalidate(pooled)
+                return
         if driver.has_pending_reply(connection):
             pool.invalidate(pooled, is_tainted=True)
             return

@@ -109,12 +109,15 @@ class Driver(ABC, Generic[C]):
 
     #: Package on PyPI, for messages.
     package: ClassVar[str]
-    #: Does the client have transactions that a lease commits or rolls back?
-    transactional: ClassVar[bool] = True
+    #: Does the client have transactions that a lease commits or rolls back? An instance may know better after an open.
+    transactional: bool = True
     #: Is `Session.sent` kept? If not, every lease is settled with a round trip.
     counts_statements: ClassVar[bool] = True
+    #: Is `Session.interrupt` kept? If not, every interrupt that leaves a task is taken to have struck in a statement.
+    notices_interrupts: ClassVar[bool] = True
     #: Must idle connections be closed before a fork, because a child can't be kept from harming them (SQLite)?
-    closes_before_fork: ClassVar[bool] = False
+    #: An instance may know better after an open.
+    closes_before_fork: bool = False
 
     #: Class of the connections, where it is known before the first one is opened; `proxy` shows it to isinstance().
     connection_type: ClassVar[type | None] = None
@@ -182,6 +185,36 @@ class Driver(ABC, Generic[C]):
     def has_pending_reply(self, connection: C) -> bool:
         """Tell, without a round trip, whether a reply is pending or half read, so that the connection is tainted."""
         return self.session(connection).pending
+
+    def expose(self, connection: C) -> Any:
+        """
+        Give what the task is to get in the connection's stead (an ORM session): the same until `retract` is called.
+
+        A driver that does not define it costs no call: the task gets the connection itself.
+        """
+        return connection
+
+    def retract(self, connection: C) -> None:
+        """
+        End what `expose` gave: the connection goes back to its pool. It neither speaks nor raises the library's errors.
+
+        Not called for a connection that is closed or invalidated, which ends this too.
+        """
+
+    def flush(self, connection: C) -> None:
+        """
+        Send what the client has kept back until now (an ORM's changes): work of the task's, before it is committed.
+
+        Raises:
+            errors: What the library raises; the task has failed.
+        """
+
+    def stand_ins(self) -> tuple[Callable[[C], Any] | None, ...]:
+        """Give `expose`, `flush` and `retract`, or None where the class does not define one: no lease pays for it."""
+        return tuple(
+            getattr(self, name) if getattr(type(self), name) is not getattr(Driver, name) else None
+            for name in ("expose", "flush", "retract")
+        )
 
     def is_settled(self, connection: C) -> bool:
         """Tell, without a round trip, that no transaction is open for certain; False where that is not known."""

@@ -7,14 +7,9 @@ Without it connections open when first used, and close when a child ends by itse
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import threading
 from collections.abc import Iterable, Mapping
-from multiprocessing import util
 from typing import Any, NoReturn
 
-from . import _leftovers
 from ._process import getpid
 from ._registry import process_registry
 from ._warmup import warm_up
@@ -25,12 +20,6 @@ __all__ = ["initializer"]
 
 log = logging.getLogger("taskconn")
 
-#: Rank among multiprocessing's finalizers: just before that which closes the connections (`_process.arm_exit`).
-_BEFORE_GOODBYE = 101
-
-#: Longest end of a child that was told twice to end, in seconds.
-_END_S = 2.0
-
 
 def initializer(databases: Mapping[str, Any] | Databases | None = None, *, warm: bool | Iterable[str] = True) -> None:
     """
@@ -39,8 +28,9 @@ def initializer(databases: Mapping[str, Any] | Databases | None = None, *, warm:
     It raises nothing, for `multiprocessing.Pool` would start children without end: malformed settings are logged, and
     each lease raises what is wrong with them. A server that is down is logged too.
 
-    ``with Pool(...)`` and `Pool.terminate` end children by SIGTERM: it is caught, so that connections are closed before
-    the process ends by it. Children whose SIGTERM has a handler of its own keep that.
+    Connections are closed as the child ends by itself: `Pool.close` and `Pool.join`, an executor's shutdown, the end of
+    a `Process`. `Pool.terminate`, and so ``with Pool(...)``, kills children by SIGTERM, which is not caught: a child
+    that waits for the queue's lock would never run the handler, and its parent would wait for it without end.
 
     Args:
         databases: Alias -> settings, as for `taskconn.configure`; a spawned child gets them pickled. None leaves the
@@ -50,7 +40,6 @@ def initializer(databases: Mapping[str, Any] | Databases | None = None, *, warm:
     """
     if databases is not None:
         _configure(databases)
-    _close_at_sigterm()
     if warm is True:
         warm_up(process_registry, process_registry.aliases())
     else:
@@ -70,40 +59,3 @@ def _configure(databases: Any) -> None:
 
         aliases = list(databases) if isinstance(databases, Mapping | Databases) else ["default"]
         process_registry.configure({alias: {"url": refuse} for alias in aliases})
-
-
-def _close_at_sigterm() -> None:
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _leave)
-        util.Finalize(None, _defer_sigterm, exitpriority=_BEFORE_GOODBYE)
-
-
-def _leave(number: int, _frame: object) -> None:
-    """Say goodbye, and end by the signal as if nobody had caught it."""
-    signal.signal(number, signal.SIG_DFL)
-    _leftovers.end_process(or_else=_kill_oneself)
-    signal.raise_signal(number)
-
-
-def _defer_sigterm() -> None:
-    """
-    Let the goodbye of an ordinary end be said.
-
-    1. `Pool.terminate` first tells its children to end, 2. the child begins to say goodbye, 3. SIGTERM comes in the
-    middle of it: dying there would be the very end without a goodbye that the signal is caught for.
-    """
-    if signal.getsignal(signal.SIGTERM) is _leave:
-        signal.signal(signal.SIGTERM, _leave_soon)
-
-
-def _leave_soon(_number: int, _frame: object) -> None:
-    """Give the end that is under way its time."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    watchdog = threading.Timer(_END_S, _kill_oneself)
-    watchdog.daemon = True
-    watchdog.start()
-
-
-def _kill_oneself() -> None:
-    os.kill(getpid(), signal.SIGTERM)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,8 +34,9 @@ class Options:
         reconnect_spread: After a loss, spread the first reconnect over so many seconds.
         max_connect_rate: Most connects per second and process.
         leak_threshold: Report a lease that is held for longer.
-        inject: What SQLAlchemy hands to the task: ``"session"``, ``"connection"`` or ``"engine"``.
-        connect, check, close: Callables for clients without a driver.
+        inject: What SQLAlchemy hands to the task: ``"session"`` (None too), ``"connection"`` or ``"engine"``.
+        engine_args: Arguments of SQLAlchemy's `create_engine` by name, without those of its pool.
+        connect, check, close: Callables for clients without a driver, or their names ``"module:attribute"``.
     """
 
     max_age: float | None = 1800.0
@@ -58,6 +59,7 @@ class Options:
     max_connect_rate: float | None = None
     leak_threshold: float | None = None
     inject: str | None = None
+    engine_args: Mapping[str, Any] | None = None
     connect: Callable[..., Any] | str | None = None
     check: Callable[[Any], object] | str | None = None
     close: Callable[[Any], object] | str | None = None

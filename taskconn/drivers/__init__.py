@@ -27,12 +27,14 @@ class DriverRow:
         attribute: Name of its `Driver` class there.
         package: Package on PyPI that it needs; "" if none.
         extra: Extra of taskconn that installs the package; "" if none.
+        takes_any: Does it answer to ``scheme+anything`` too?
     """
 
     module: str
     attribute: str
     package: str = ""
     extra: str = ""
+    takes_any: bool = False
 
 
 _PSYCOPG = DriverRow("taskconn.drivers.psycopg", "Psycopg", "psycopg", "postgresql")
@@ -47,6 +49,7 @@ _SQLITE = DriverRow("taskconn.drivers.sqlite", "SQLite")
 
 #: Scheme to driver. A new driver is one file in this folder and its rows here.
 TABLE: Mapping[str, DriverRow] = {
+    "connect": DriverRow("taskconn.drivers.callables", "Callables"),
     "mysql": _PYMYSQL,
     "mysql+mysqlconnector": _MYSQLCONNECTOR,
     "mysql+mysqldb": _MYSQLDB,
@@ -57,6 +60,7 @@ TABLE: Mapping[str, DriverRow] = {
     "postgresql+psycopg2": _PSYCOPG2,
     "redis": _REDIS,
     "rediss": _REDIS,
+    "sqlalchemy": DriverRow("taskconn.drivers.sqlalchemy", "SQLAlchemy", "SQLAlchemy", "sqlalchemy", takes_any=True),
     "sqlite": _SQLITE,
     "unix": _REDIS,
 }
@@ -100,6 +104,9 @@ def load(scheme: str, alias: str) -> type[Driver[Any]]:
         InvalidSettingsError: Another package's driver can't be imported, or is none.
     """
     row = TABLE.get(scheme)
+    if row is None:
+        general = TABLE.get(scheme.partition("+")[0])
+        row = general if general is not None and general.takes_any else None
     if row is not None:
         return _import_own(row, scheme, alias)
     foreign = _foreign_rows()

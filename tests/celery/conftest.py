@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, _state
 
+import taskconn.celery
 from examples.servers import MySQLServer, RedisServer
+from taskconn import _registry
+from taskconn.testing import FakeDriver
 from tests.support.databases import MySQLDatabase, fresh_mysql_database
 from tests.support.process import Script
 
@@ -136,7 +139,7 @@ def start_worker(redis_server: RedisServer, tmp_path: Path) -> Iterator[Start]:
     """
     Give a function that starts a worker: ``start_worker(database, "-P", "solo", plan="...", settings={})``.
 
-    It returns when the worker is ready; with ``waits=False`` at once.
+    It returns when the worker is ready; with ``waits=False`` at once. ``queued=60`` tasks are sent before it starts.
     """
     with starting(redis_server, tmp_path) as start:
         yield start
@@ -159,6 +162,7 @@ def _worker(
     settings: dict[str, Any] | None = None,
     plan: str = "",
     waits: bool = True,
+    queued: int = 0,
     environ: dict[str, str] | None = None,
 ) -> Worker:
     queue = f"queue-{uuid.uuid4().hex[:8]}"
@@ -179,8 +183,10 @@ def _worker(
     command = [sys.executable, "-m", "celery", "-A", "tests.celery.project", "worker", "-n", f"{queue}@local"]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "info", *options]
     variables = {"PROJECT_SETTINGS": json.dumps(own), "PROJECT_PLAN": plan, **(environ or {})}
-    script = Script(command, environ=variables, log_path=log_path)
     client = Celery("client", set_as_current=False, changes=shared)
+    for n in range(queued):
+        client.send_task("tests.celery.project.put", (n,), queue=queue)
+    script = Script(command, environ=variables, log_path=log_path)
     worker = Worker(script, database, client, queue)
     if waits:
         try:
@@ -196,3 +202,30 @@ def _clean_celery_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no setting of the shell reach the workers."""
     for name in [name for name in os.environ if name.startswith("CELERY_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def make_app() -> Iterator[Callable[..., Celery]]:
+    """Give a function that makes an app, with a fake server as its alias "default"."""
+    apps: list[Celery] = []
+    shared = set(_state._on_app_finalizers)  # every task of every app is offered to every later one
+
+    def make(name: str = "shop", **settings: Any) -> Celery:
+        app = Celery(name, broker="memory://", set_as_current=False, **settings)
+        app.driver = FakeDriver()  # type: ignore[attr-defined]  # for the test to look at
+        taskconn.celery.install(app).add("default", app.driver)  # type: ignore[attr-defined]
+        apps.append(app)
+        return app
+
+    yield make
+    _state._on_app_finalizers.clear()
+    _state._on_app_finalizers.update(shared)
+    for app in apps:
+        _registry._installed.pop(app, None)
+        app.close()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Celery]) -> Celery:
+    """Give an app with a fake server."""
+    return make_app()

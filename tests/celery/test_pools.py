@@ -73,7 +73,7 @@ def send_all(worker: Any, number: int, *, pause_s: float = 0.0) -> None:
     with worker.client.producer_or_acquire() as producer:
         for n in range(number):
             worker.send("put", n, pause_s, producer=producer)
-    worker.wait_for_visits(number)
+    worker.wait_for_visits(number, timeout=30 + number / 10)  # alone on two cores 2,000 take ten seconds
 
 
 def settled_aborts(server: MySQLServer) -> int:
@@ -223,9 +223,11 @@ def test_broker_without_event_loop_forks_from_a_thread(
             "control_folder": str(tmp_path / "control"),
         },
     }
-    worker = start_worker(visits_database, "-c", "2", "--max-tasks-per-child", "10", settings=settings)
+    # Sent before the worker starts: kombu's reader may take a file away that the sender has not written yet.
+    options = ("-c", "2", "--max-tasks-per-child", "10")
+    worker = start_worker(visits_database, *options, settings=settings, queued=60)
 
-    send_all(worker, 60)
+    worker.wait_for_visits(60)
 
     pid_of = assert_every_session_has_one_process(worker, 60)
     assert len(pid_of) >= 4

@@ -205,3 +205,4 @@ def test_settings_said_to_one_app_reach_its_children(
     assert worker.run("put_in_thread", 2) == "succeeded"
 
     assert [visit[0] for visit in worker.visits()] == [1, 2]
+    assert worker.stop() == 0

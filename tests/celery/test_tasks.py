@@ -1,14 +1,13 @@
-"""Tasks in one process, on the fake driver: which calls are attempts of their own, and whose settings they use."""
+"""Tasks in one process, on the fake driver: how they may be written, how they end, and whose settings they use."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pydantic
 import pytest
-from celery import Celery, Task, _state, chain, group, shared_task
+from celery import Celery, shared_task
 from celery.exceptions import Ignore, Reject, Retry
 
 import taskconn
@@ -16,146 +15,16 @@ import taskconn.celery
 from taskconn import _registry, with_db
 from taskconn._context import current_task
 from taskconn.errors import DecorationError
-from taskconn.testing import FakeConnection, FakeDriver
+from taskconn.testing import FakeConnection
 
 
 class Order(pydantic.BaseModel):
     amount: int
 
 
-@pytest.fixture
-def make_app() -> Iterator[Callable[..., Celery]]:
-    """Give a function that makes an app, with a fake server as its alias "default"."""
-    apps: list[Celery] = []
-    shared = set(_state._on_app_finalizers)  # every task of every app is offered to every later one
-
-    def make(name: str = "shop", **settings: Any) -> Celery:
-        app = Celery(name, broker="memory://", set_as_current=False, **settings)
-        app.driver = FakeDriver()  # type: ignore[attr-defined]  # for the test to look at
-        taskconn.celery.install(app).add("default", app.driver)  # type: ignore[attr-defined]
-        apps.append(app)
-        return app
-
-    yield make
-    _state._on_app_finalizers.clear()
-    _state._on_app_finalizers.update(shared)
-    for app in apps:
-        _registry._installed.pop(app, None)
-        app.close()
-
-
-@pytest.fixture
-def app(make_app: Callable[..., Celery]) -> Celery:
-    """Give an app with a fake server."""
-    return make_app()
-
-
 def committed(app: Celery) -> list[str]:
     """List what was committed on the connections of *app*, in the order in which they were opened."""
     return [words for connection in app.driver.opened for words in connection.committed]
-
-
-def test_direct_call_joins_and_apply_does_not(app: Celery) -> None:
-    """A direct call is part of the task around it; `apply()` makes a task of its own, with its own settlement."""
-
-    @app.task
-    @with_db
-    def inner(db: FakeConnection, words: str) -> None:
-        db.execute(words)
-
-    @app.task
-    @with_db
-    def outer(db: FakeConnection) -> None:
-        db.execute("outer")
-        inner("called")
-        inner.run("run")
-        inner.apply(("applied",))
-        raise ValueError
-
-    outer.apply()
-
-    assert committed(app) == ["applied"]
-    assert len(app.driver.opened) == 2
-
-
-@pytest.mark.parametrize("how", ["delay", "chain", "group"])
-def test_eager_tasks_inside_a_task_are_their_own(make_app: Callable[..., Celery], how: str) -> None:
-    """With `task_always_eager` what a task sends runs at once, and is settled by itself all the same."""
-    app = make_app(task_always_eager=True)
-
-    @app.task
-    @with_db
-    def inner(db: FakeConnection, *words: str) -> str:
-        return db.execute(words[-1])
-
-    @app.task
-    @with_db
-    def outer(db: FakeConnection) -> None:
-        db.execute("outer")
-        if how == "delay":
-            inner.delay("a")
-            inner.delay("b")
-        elif how == "chain":
-            chain(inner.s("a"), inner.s("b")).delay()
-        else:
-            group(inner.s("a"), inner.s("b")).delay()
-        raise ValueError
-
-    outer.delay()
-
-    assert committed(app) == ["a", "b"]
-
-
-def test_task_that_calls_itself_joins(app: Celery) -> None:
-    """A task that calls itself gets a copy of its own request, and stays one task."""
-
-    @app.task(bind=True)
-    @with_db
-    def count_down(self: Task, db: FakeConnection, n: int) -> None:
-        db.execute(str(n))
-        if n:
-            self(n - 1)
-
-    count_down.apply((3,))
-
-    assert len(app.driver.opened) == 1
-    assert app.driver.opened[0].calls == ["3", "2", "1", "0", "commit"]
-
-
-def test_task_called_through_another_one_joins_the_nearest_attempt(app: Celery) -> None:
-    """A direct call belongs to the nearest attempt around it, whatever it claims to be."""
-    seen: dict[str, object] = {}
-
-    @app.task
-    def first(*, back: bool = False) -> None:
-        seen["back" if back else "first"] = current_task().key
-        if not back:
-            second.apply()
-
-    @app.task
-    def second() -> None:
-        seen["second"] = current_task().key
-        first(back=True)
-
-    first.apply()
-
-    assert seen["back"] is seen["second"]
-    assert seen["first"] is not seen["second"]
-
-
-def test_eager_retry_is_an_attempt_of_its_own(app: Celery) -> None:
-    """An eager retry keeps the id and runs inside the first attempt, whose work is rolled back nevertheless."""
-
-    @app.task(bind=True, max_retries=1)
-    @with_db
-    def pay(self: Task, db: FakeConnection) -> None:
-        db.execute(f"attempt {self.request.retries}")
-        if not self.request.retries:
-            raise self.retry(countdown=0)
-
-    pay.apply()
-
-    assert committed(app) == ["attempt 1"]
 
 
 @pytest.mark.parametrize(
@@ -300,27 +169,6 @@ def test_wrong_order_is_refused_with_the_right_one(app: Celery, is_shared: bool)
         @with_db
         @decorator
         def pay(db: Any) -> None: ...
-
-
-def test_another_thread_of_a_task_is_outside_of_it(app: Celery) -> None:
-    """A thread that a task starts leases by itself: it is not part of the task's transaction."""
-
-    @app.task
-    @with_db
-    def outer(db: FakeConnection) -> None:
-        def lease() -> None:
-            with taskconn.lease() as own:
-                own.execute("thread")
-
-        db.execute("task")
-        thread = threading.Thread(target=lease)
-        thread.start()
-        thread.join()
-        raise ValueError
-
-    outer.apply()
-
-    assert committed(app) == ["thread"]
 
 
 def test_outside_of_tasks_nothing_is_described(app: Celery) -> None:

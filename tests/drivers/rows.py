@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pymysql.cursors
 import pytest
+from sqlalchemy import text
 
 from taskconn._url import settle, split
 from taskconn.driver import Driver, Target
@@ -16,6 +17,7 @@ from taskconn.drivers.psycopg import Psycopg
 from taskconn.drivers.psycopg2 import Psycopg2
 from taskconn.drivers.pymysql import PyMySQL
 from taskconn.drivers.redis import Redis
+from taskconn.drivers.sqlalchemy import SQLAlchemy
 from taskconn.drivers.sqlite import SQLite
 
 
@@ -351,6 +353,60 @@ class RedisRow(Row):
             return [*answers, *pipe.execute()], [f"{letter}{number}".encode() for letter in "cde"]
 
 
+class SQLAlchemyRow(Row):
+    name = "sqlalchemy"
+    driver = SQLAlchemy
+    misspelt, meant = "charsett", "charset"
+    family, scheme = "mysql", "sqlalchemy+mysql+pymysql"
+    plain: ClassVar[Mapping[str, str]] = PyMySQLRow.plain
+    tls: ClassVar[Mapping[str, str]] = PyMySQLRow.tls
+
+    def url(self, request: pytest.FixtureRequest) -> str:
+        url: str = request.getfixturevalue("mysql_database").url
+        return url.replace("mysql://", "sqlalchemy+mysql+pymysql://")
+
+    def prepare(self, connection: Any) -> None:
+        connection.execute(text("CREATE TABLE IF NOT EXISTS car (name VARCHAR(50)) ENGINE=InnoDB"))
+
+    def write(self, connection: Any, value: str) -> None:
+        connection.execute(text("INSERT INTO car VALUES (:name)"), {"name": value})
+
+    def values(self, connection: Any) -> list[str]:
+        return [name for (name,) in connection.execute(text("SELECT name FROM car ORDER BY name"))]
+
+    def run(self, connection: Any, statement: str) -> list[Any]:
+        found = connection.execute(text(statement))
+        return [tuple(row) for row in found] if found.returns_rows else []
+
+    def rest(self, reader: Any) -> list[Any]:
+        return [value for (value,) in reader.fetchall()]
+
+    def half_read(self, connection: Any) -> Any:
+        rows = connection.execute(
+            text("SELECT seq FROM seq_1_to_20000"), execution_options={"stream_results": True, "max_row_buffer": 1}
+        )
+        assert rows.fetchone() == (1,)
+        return rows
+
+    def session_id(self, connection: Any) -> str:
+        return str(connection.execute(text("SELECT CONNECTION_ID()")).scalar_one())
+
+    def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
+        way = number % 3
+        if way == 0:
+            rows = connection.execute(
+                text("SELECT :number, REPEAT('x', :size)"), {"number": number, "size": number % 3000}
+            )
+            return rows.fetchall(), [(number, "x" * (number % 3000))]
+        if way == 1:
+            options = {"stream_results": True, "max_row_buffer": 1}
+            rows = connection.execute(text(f"SELECT seq + {number} FROM seq_1_to_5"), execution_options=options)
+            return [value for (value,) in rows], [number + step for step in range(1, 6)]
+        connection.execute(text("SET @number = :number"), {"number": number})
+        connection.rollback()
+        return connection.execute(text("SELECT @number")).fetchall(), [(number,)]
+
+
 def _mysqldb() -> list[Row]:
     """Give mysqlclient's row where it could be built; everywhere else its tests are skipped, for a reason."""
     try:
@@ -371,5 +427,6 @@ ROWS: Mapping[str, Row] = {
         Psycopg2Row(),
         SQLiteRow(),
         RedisRow(),
+        SQLAlchemyRow(),
     )
 }

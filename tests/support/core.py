@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import taskconn
-from taskconn import _context
+from taskconn import _context, _interrupts
 from taskconn._context import TaskContext
 from taskconn._pool import Pool
 from taskconn.driver import Session, Target
@@ -59,14 +59,14 @@ def fake(**options: Any) -> Fake:
 def task_system(*interrupts: type[BaseException]) -> Iterator[list[TaskContext]]:
     """Register a task system; the last item of the list is the task that runs."""
     running: list[TaskContext] = []
-    previous = _context._interrupts
+    previous = _interrupts._kinds
     _context.register(lambda: running[-1] if running else None, interrupts=interrupts)
     source = _context._sources[-1]
     try:
         yield running
     finally:
         _context._sources.remove(source)
-        _context._interrupts = previous
+        _interrupts._kinds = previous
 
 
 _keys = itertools.count(1)

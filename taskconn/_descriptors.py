@@ -1,0 +1,143 @@
+"""Sockets of clients that do not tell theirs: found by comparing the process's descriptors, shut when time is up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+from . import _process
+from ._process import Owner, Socket
+
+__all__ = ["Finder", "TimeLimit", "peer_of", "present", "process_sockets", "shut"]
+
+#: Where a process lists its own descriptors: Linux; the BSDs and macOS.
+_FOLDERS = ("/proc/self/fd", "/dev/fd")
+
+
+class _Turn:
+    """Let one finder look at a time, so that no two of them take each other's sockets for their own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        _process.watch(self)
+
+    def before_fork(self) -> None:
+        """Nothing is to be done."""
+
+    def sockets(self) -> list[Socket]:
+        """There are none."""
+        return []
+
+    def after_fork_in_child(self, parent: Owner) -> None:
+        """Begin anew: a thread of the parent may have held the lock."""
+        self.lock = threading.Lock()
+
+
+_turn = _Turn()
+
+
+class Finder:
+    """
+    Find the sockets that are connected when the block has ended, and were not there when it began.
+
+    Blocks of several threads run one after the other, up to *patience_s*. What a thread opens without taskconn
+    meanwhile can't be told apart.
+
+    Attributes:
+        earlier: The process's sockets as the block began.
+        found: Descriptors of those that were opened in it.
+    """
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._lock: threading.Lock | None = None
+        self.earlier: frozenset[Socket] = frozenset()
+        self.found: list[Socket] = []
+
+    def __enter__(self) -> Finder:
+        lock = _turn.lock
+        if lock.acquire(timeout=self._patience_s):
+            self._lock = lock
+        self.earlier = frozenset(process_sockets())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        lock, self._lock = self._lock, None
+        try:
+            new = [entry for entry in process_sockets() if entry not in self.earlier]
+            self.found = [entry for entry in new if peer_of(entry.fd) is not None]
+        finally:
+            if lock is not None:
+                lock.release()
+
+
+def process_sockets() -> Iterator[Socket]:
+    """List the sockets that are open in this process; none on systems that do not tell."""
+    for folder in _FOLDERS:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):  # noqa: PTH208 -- names are numbers here, paths would be taken apart again
+                entry = _socket_behind(int(name))
+                if entry is not None:
+                    yield entry
+            return
+
+
+def peer_of(fd: int) -> object:
+    """Tell whom a socket is connected to, in a form to be compared; None if to nobody."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as end:
+            peer = end.getpeername()
+            return (end.family, peer) if peer else None  # a pair's ends have no names
+    except OSError:
+        return None
+
+
+def present(sockets: Iterable[Socket]) -> list[int]:
+    """List the descriptors of those *sockets* that are still what was recorded."""
+    return [entry.fd for entry in sockets if Socket.of(entry.fd) == entry]
+
+
+def shut(descriptors: Iterable[int]) -> None:
+    """Shut sockets both ways, without a word of protocol: whoever waits for them stops waiting. They stay open."""
+    for fd in descriptors:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as end:
+            end.shutdown(socket.SHUT_RDWR)
+
+
+class TimeLimit:
+    """
+    Shut sockets if the block takes longer than *limit_s*: for libraries whose calls can't be given a time.
+
+    The thread that waits has ended when the block has, so that no later fork finds it.
+    """
+
+    def __init__(self, limit_s: float, descriptors: Iterable[int]) -> None:
+        listed = list(descriptors)
+        self._timer = threading.Timer(limit_s, shut, [listed]) if listed else None
+
+    def __enter__(self) -> None:
+        if self._timer is not None:
+            self._timer.daemon = True
+            self._timer.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+
+
+def _socket_behind(fd: int) -> Socket | None:
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return None
+    return Socket(fd, found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None

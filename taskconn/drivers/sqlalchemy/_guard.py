@@ -1,0 +1,224 @@
+"""The guard of one DBAPI connection under SQLAlchemy: it knows its process, what is in flight, what interrupted it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sqlalchemy.engine import Dialect
+from sqlalchemy.engine.default import DefaultDialect
+
+from ..._descriptors import TimeLimit, present, shut
+from ..._process import Socket, getpid
+from ...driver import Session
+from ...errors import InheritedConnectionError, TaintedConnectionError
+from ._libraries import Library
+
+__all__ = ["Guard", "immortalise"]
+
+
+def immortalise(kept: object) -> None:
+    """Keep an inherited object for ever: some speak, some wait for a lock that nobody holds when they are collected."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+
+
+class Guard(Session):
+    """
+    Count what is sent over one DBAPI connection, and cut it when anything but the library's error interrupts it.
+
+    SQLAlchemy invalidates a connection for exceptions that are no `Exception`; limits are. Without the cut it closes
+    the cursor, which waits for the interrupted statement, and rolls back, which may read another statement's reply.
+
+    Attributes:
+        raw: The DBAPI's own connection.
+        is_closed: It was closed, or cut.
+        is_dirty: Something was sent since the last COMMIT or ROLLBACK.
+        is_settling: The lease settles, not the task.
+        is_touched: The task may have changed autocommit or isolation level by the DBAPI's own means.
+        has_unsent: Tells whether an ORM session holds changes that were not sent yet.
+        counts_for: A client with several connections, which counts too.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_count",
+        "_cursors",
+        "_dialect",
+        "_errors",
+        "_library",
+        "_sockets",
+        "counts_for",
+        "has_unsent",
+        "is_closed",
+        "is_dirty",
+        "is_settling",
+        "is_touched",
+        "raw",
+    )
+
+    def __init__(self, alias: str, raw: Any, dialect: Dialect, library: Library) -> None:
+        self.has_unsent: Callable[[], bool] | None = None
+        super().__init__(alias, getpid())
+        self.raw = raw
+        self.is_closed = self.is_dirty = self.is_settling = self.is_touched = False
+        self.counts_for: Session | None = None
+        self._dialect = dialect
+        self._library = library
+        self._errors: type[BaseException] = dialect.loaded_dbapi.Error
+        self._cursors: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._sockets: list[Socket] = []
+
+    def __del__(self) -> None:
+        if self.owner_pid != getpid():
+            immortalise(self.raw)
+
+    @property
+    def sent(self) -> int:
+        """Statements sent since the lease began; and one for what an ORM session has not sent yet."""
+        return self._count + (self.has_unsent is not None and self.has_unsent())
+
+    @sent.setter
+    def sent(self, count: int) -> None:
+        self._count = count
+
+    # -- what the task does ------------------------------------------------------------------------------
+
+    def exchange(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        """
+        Mark a reply as pending for as long as *call* has not read it whole.
+
+        Raises:
+            InheritedConnectionError: Another process opened this connection. Nothing has been sent.
+            TaintedConnectionError: An exchange was interrupted before. Nothing has been sent.
+        """
+        self.refuse_others()
+        was_pending = self.pending
+        self.pending = True
+        try:
+            returned = call(*arguments, **named)
+            self.pending = was_pending
+        except self._errors as error:
+            if not self._dialect.is_disconnect(error, self.raw, None):  # type: ignore[arg-type]  # a DBAPI error
+                self.pending = was_pending
+            raise
+        except BaseException as interrupt:
+            self.interrupt = type(interrupt).__name__
+            self.cut()
+            raise
+        return returned
+
+    def statement(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        """Count a statement, and run it."""
+        self.refuse_others()
+        self.count()
+        self.is_dirty = True
+        return self.exchange(call, *arguments, **named)
+
+    def count(self) -> None:
+        """Count what the lease has to be settled for."""
+        self._count += 1
+        if self.counts_for is not None:
+            self.counts_for.sent += 1
+
+    def refuse_others(self) -> None:
+        """Refuse a process that does not own this connection, and everybody after an interrupt."""
+        pid = getpid()
+        if self.owner_pid != pid:
+            raise InheritedConnectionError(self.alias, self.owner_pid, pid)
+        if self.interrupt:
+            raise TaintedConnectionError(self.alias, self.interrupt)
+
+    def is_beyond_use(self) -> bool:
+        """Tell whether nothing may be said: closed, interrupted, or another process's."""
+        return self.is_closed or self.interrupt != "" or self.owner_pid != getpid()
+
+    def remember(self, cursor: Any) -> None:
+        """Close *cursor* before the transaction is settled."""
+        self._cursors.add(cursor)
+
+    # -- settling ----------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Commit, if anything was sent."""
+        self.refuse_others()
+        if self.is_dirty:
+            self.exchange(self.raw.commit)
+            self.is_dirty = False
+
+    def rollback(self) -> None:
+        """Roll back, if anything was sent. Destructors call this too: nothing happens where nothing may be said."""
+        if self.is_dirty and not self.is_beyond_use():
+            self.exchange(self.raw.rollback)
+            self.is_dirty = False
+
+    @contextlib.contextmanager
+    def settling(self) -> Iterator[None]:
+        """Let the block settle what a task may not."""
+        self.is_settling = True
+        try:
+            yield
+        finally:
+            self.is_settling = False
+
+    def close_cursors(self) -> None:
+        """Close what may be half read: a server takes nothing else before."""
+        for cursor in list(self._cursors):
+            cursor.close()
+
+    def has_unread(self) -> bool:
+        """Tell whether a reply was cut off, or rows wait to be read."""
+        if self.pending or self.is_closed:
+            return self.pending
+        return self._library.has_unread(self.raw)
+
+    def is_open(self) -> bool:
+        """Tell what guard and library know by themselves."""
+        return not self.is_closed and self._library.is_open(self.raw)
+
+    # -- liveness and the end ----------------------------------------------------------------------------
+
+    def record(self, sockets: list[Socket]) -> None:
+        """Take down which sockets it has: what the library says, else those that were *found*."""
+        told = self._library.descriptor(self.raw)
+        known = None if told is None else Socket.of(told)
+        self._sockets = sockets if known is None else [known]
+
+    def sockets(self) -> list[int]:
+        """List the descriptors of its sockets."""
+        return [] if self.is_closed else present(self._sockets)
+
+    def ping(self, timeout_s: float) -> bool:
+        """Ask the server for a round trip, in a transaction of its own if it needs one."""
+        dialect = self._dialect
+        try:
+            with self.within(timeout_s):
+                self.exchange(dialect.do_ping, self.raw)
+                if type(dialect).do_ping is DefaultDialect.do_ping:  # it SELECTs, which may have begun a transaction
+                    self.exchange(self.raw.rollback)
+        except (self._errors, OSError):
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def within(self, timeout_s: float) -> Iterator[None]:
+        """Bound the exchanges of the block: they are lost connections afterwards."""
+        with self._library.within(self.raw, timeout_s) or TimeLimit(timeout_s, self.sockets()):
+            yield
+
+    def end(self, timeout_s: float) -> None:
+        """Say goodbye and close."""
+        if not self.is_closed and self.owner_pid == getpid():
+            with self.within(timeout_s), contextlib.suppress(Exception):
+                self.is_closed = True
+                self.raw.close()
+
+    def cut(self) -> None:
+        """Shut the sockets, so that nothing more is said or waited for, and let the library free what it holds."""
+        if not self.is_closed and self.owner_pid == getpid():
+            shut(self.sockets())
+            self.is_closed = True
+            with contextlib.suppress(Exception):
+                self.raw.close()

@@ -1,0 +1,163 @@
+"""What SQLAlchemy does not tell of the DBAPI libraries: names of arguments, the socket, how a call is bounded. Data."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Library", "library_of"]
+
+#: States of a PostgreSQL connection (libpq's PQTRANS_ACTIVE): a reply has not been read whole.
+_PG_ACTIVE = 1
+
+
+def _nothing(raw: Any) -> Any:  # noqa: ARG001 -- as the others
+    return None
+
+
+@dataclass(frozen=True)
+class Library:
+    """
+    Say how one DBAPI library is asked for what PEP 249 leaves out. The default knows nothing and presumes nothing.
+
+    Attributes:
+        timeout: Connect argument that bounds connecting, in seconds; "" if there is none.
+        least_timeout_s: The shortest that it takes; whole seconds where it is a whole number.
+        label: Connect argument that names the client at the server.
+        fileno: Gives the socket's descriptor.
+        identity: Gives the server's id of the session.
+        unread: Tells whether a reply is half read.
+        reads_within: Context manager that bounds reads and writes; None: the sockets are shut by a thread.
+        hurries: Connect arguments that bound reads and writes, and the attributes of *raw* where they are kept: for a
+            library whose `timeout` ends before the login does.
+        defaults: Connect arguments that are set unless they are given.
+    """
+
+    timeout: str = ""
+    least_timeout_s: float = 0
+    label: str = ""
+    fileno: Callable[[Any], int | None] = _nothing
+    identity: Callable[[Any], object] = _nothing
+    unread: Callable[[Any], bool | None] = _nothing
+    reads_within: Callable[[Any, float], AbstractContextManager[None]] | None = None
+    hurries: tuple[tuple[str, str], ...] = ()
+    defaults: tuple[tuple[str, Any], ...] = ()
+
+    def timeout_arguments(self, timeout_s: float) -> dict[str, Any]:
+        """Bound connecting by the library's own argument."""
+        whole = isinstance(self.least_timeout_s, int)
+        return (
+            {self.timeout: max(self.least_timeout_s, math.ceil(timeout_s) if whole else timeout_s)}
+            if self.timeout
+            else {}
+        )
+
+    def hurry(self, arguments: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Bound the login too, where `timeout` ends with TCP: a frozen server would be waited for."""
+        return {**{name: timeout_s for name, _ in self.hurries}, **arguments}
+
+    def unhurry(self, raw: Any, arguments: dict[str, Any]) -> None:
+        """Bound reads and writes from now on as the user's *arguments* say."""
+        for name, attribute in self.hurries:
+            setattr(raw, attribute, arguments.get(name))
+
+    @property
+    def tells_socket(self) -> bool:
+        """Does the library tell its socket? If not, it has to be found."""
+        return self.fileno is not _nothing
+
+    def descriptor(self, raw: Any) -> int | None:
+        """Give the socket of *raw*; None if the library does not tell."""
+        return self.fileno(raw)
+
+    def has_unread(self, raw: Any) -> bool:
+        """Tell whether *raw* has rows to be read, as far as the library says."""
+        return bool(self.unread(raw))
+
+    def is_open(self, raw: Any) -> bool:
+        """Tell whether the library has not closed *raw* by itself."""
+        return bool(getattr(raw, "open", True)) and not getattr(raw, "closed", False)
+
+    def within(self, raw: Any, timeout_s: float) -> AbstractContextManager[None] | None:
+        """Bound reads and writes, if the library can."""
+        return None if self.reads_within is None else self.reads_within(raw, timeout_s)
+
+
+def _pymysql_fileno(raw: Any) -> int | None:
+    sock = raw._sock  # noqa: SLF001 -- PyMySQL has no name for it
+    return None if sock is None else int(sock.fileno())
+
+
+def _pymysql_unread(raw: Any) -> bool:
+    result = raw._result  # noqa: SLF001 -- as above
+    return result is not None and bool(result.unbuffered_active or result.has_next)
+
+
+@contextlib.contextmanager
+def _pymysql_within(raw: Any, timeout_s: float) -> Iterator[None]:
+    before = raw._read_timeout, raw._write_timeout  # noqa: SLF001 -- as above
+    raw._read_timeout = raw._write_timeout = max(timeout_s, 0.001)  # noqa: SLF001 -- as above
+    try:
+        yield
+    finally:
+        raw._read_timeout, raw._write_timeout = before  # noqa: SLF001 -- as above
+
+
+def _no_socket(raw: Any) -> None:
+    """Tell that there is none, and none need be looked for."""
+
+
+@contextlib.contextmanager
+def _unbounded(raw: Any, timeout_s: float) -> Iterator[None]:  # noqa: ARG001 -- as the others
+    yield
+
+
+_PYMYSQL = Library(
+    timeout="connect_timeout",
+    least_timeout_s=0.001,
+    label="program_name",
+    fileno=_pymysql_fileno,
+    identity=lambda raw: raw.thread_id(),
+    unread=_pymysql_unread,
+    reads_within=_pymysql_within,
+    hurries=(("read_timeout", "_read_timeout"), ("write_timeout", "_write_timeout")),
+)
+_MYSQLCLIENT = Library(
+    timeout="connect_timeout",
+    least_timeout_s=1,
+    fileno=lambda raw: int(raw.fileno()),
+    identity=lambda raw: raw.thread_id(),
+)
+_MYSQL_CONNECTOR = Library(
+    timeout="connection_timeout", least_timeout_s=1, unread=lambda raw: bool(getattr(raw, "unread_result", False))
+)
+_PSYCOPG = Library(
+    timeout="connect_timeout",
+    least_timeout_s=2,
+    label="application_name",
+    fileno=lambda raw: int(raw.fileno()),
+    identity=lambda raw: raw.info.backend_pid,
+    unread=lambda raw: bool(raw.info.transaction_status == _PG_ACTIVE),
+)
+#: A connection may end in another thread than the one that opened it: never in two at a time.
+_SQLITE = Library(fileno=_no_socket, defaults=(("check_same_thread", False),), reads_within=_unbounded)
+
+#: SQLAlchemy's name of a driver to what is known of its library.
+_LIBRARIES = {
+    "mysqlconnector": _MYSQL_CONNECTOR,
+    "mysqldb": _MYSQLCLIENT,
+    "psycopg": _PSYCOPG,
+    "psycopg2": _PSYCOPG,
+    "pymysql": _PYMYSQL,
+    "pysqlite": _SQLITE,
+}
+_UNKNOWN = Library()
+
+
+def library_of(driver: str) -> Library:
+    """Tell what is known of the DBAPI library that SQLAlchemy calls *driver*."""
+    return _LIBRARIES.get(driver, _UNKNOWN)
