@@ -330,7 +330,8 @@ class RedisRow(Row):
         return str(connection.client_id())
 
     def session_ids(self, connection: Any) -> set[str]:
-        return {str(one.handshake_metadata[b"id"]) for one in connection.connection_pool.connections()}
+        made = connection.connection_pool.connections()
+        return {str(one.handshake_metadata[b"id"]) for one in made if one._sock is not None}
 
     def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
         way = number % 3
@@ -356,6 +357,9 @@ class SQLAlchemyRow(Row):
     name = "sqlalchemy"
     driver = SQLAlchemy
     misspelt, meant = "charsett", "charset"
+    family, scheme = "mysql", "sqlalchemy+mysql+pymysql"
+    plain: ClassVar[Mapping[str, str]] = PyMySQLRow.plain
+    tls: ClassVar[Mapping[str, str]] = PyMySQLRow.tls
 
     def url(self, request: pytest.FixtureRequest) -> str:
         url: str = request.getfixturevalue("mysql_database").url
@@ -369,6 +373,13 @@ class SQLAlchemyRow(Row):
 
     def values(self, connection: Any) -> list[str]:
         return [name for (name,) in connection.execute(text("SELECT name FROM car ORDER BY name"))]
+
+    def run(self, connection: Any, statement: str) -> list[Any]:
+        found = connection.execute(text(statement))
+        return [tuple(row) for row in found] if found.returns_rows else []
+
+    def rest(self, reader: Any) -> list[Any]:
+        return [value for (value,) in reader.fetchall()]
 
     def half_read(self, connection: Any) -> Any:
         rows = connection.execute(
