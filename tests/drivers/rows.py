@@ -391,9 +391,6 @@ class SQLAlchemyRow(Row):
     def session_id(self, connection: Any) -> str:
         return str(connection.execute(text("SELECT CONNECTION_ID()")).scalar_one())
 
-    def rest(self, reader: Any) -> list[int]:
-        return [n for (n,) in reader.fetchall()]
-
     def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
         way = number % 3
         if way == 0:
