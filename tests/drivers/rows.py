@@ -359,7 +359,7 @@ class SQLAlchemyRow(Row):
     misspelt, meant = "charsett", "charset"
     family, scheme = "mysql", "sqlalchemy+mysql+pymysql"
     plain: ClassVar[Mapping[str, str]] = PyMySQLRow.plain
-    tls: ClassVar[Mapping[str, str]] = PyMySQLRow.tls
+    tls: ClassVar[Mapping[str, str]] = {"ssl_ca": "{authority}"}
 
     def url(self, request: pytest.FixtureRequest) -> str:
         url: str = request.getfixturevalue("mysql_database").url

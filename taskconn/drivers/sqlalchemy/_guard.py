@@ -25,6 +25,14 @@ def immortalise(kept: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 
+#: What a server answers with the id of the session, by SQLAlchemy's name of the dialect.
+_QUESTIONS = {
+    "mariadb": "SELECT CONNECTION_ID()",
+    "mysql": "SELECT CONNECTION_ID()",
+    "postgresql": "SELECT pg_backend_pid()",
+}
+
+
 class Guard(Session):
     """
     Count what is sent over one DBAPI connection, and cut it when anything but the library's error interrupts it.
@@ -201,6 +209,25 @@ class Guard(Session):
         except (self._errors, OSError):
             return False
         return True
+
+    def ask_identity(self, timeout_s: float) -> str | None:
+        """
+        Ask the server which session this is; None where there is no question for it.
+
+        Raises:
+            OSError: There was no answer. The library's own error is the cause.
+        """
+        question = _QUESTIONS.get(self._dialect.name)
+        if question is None:
+            return None
+        try:
+            with self.within(timeout_s), contextlib.closing(self.raw.cursor()) as cursor:
+                self.exchange(cursor.execute, question)
+                found = self.exchange(cursor.fetchone)
+                self.exchange(self.raw.rollback)  # PEP 249 begins a transaction for it
+        except self._errors as error:
+            raise OSError(str(error)) from error
+        return str(found[0]) if found else ""
 
     @contextlib.contextmanager
     def within(self, timeout_s: float) -> Iterator[None]:
