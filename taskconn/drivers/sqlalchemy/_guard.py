@@ -240,6 +240,7 @@ class Guard(Session):
         if not self.is_closed and self.owner_pid == getpid():
             with self.within(timeout_s), contextlib.suppress(Exception):
                 self.is_closed = True
+                self._library.abandon(self.raw)
                 self.raw.close()
 
     def cut(self) -> None:
@@ -248,4 +249,5 @@ class Guard(Session):
             shut(self.sockets())
             self.is_closed = True
             with contextlib.suppress(Exception):
+                self._library.abandon(self.raw)
                 self.raw.close()
