@@ -42,6 +42,7 @@ class Row:
         has_server: Is there a server, which can be absent, frozen, or count bytes?
         family: What it connects to, one of `tests/matrix/families.py`.
         scheme: Of the URLs that choose it.
+        stays: What a task leaves behind stays for the next one unless `reset=True` is asked for, and why.
         asks_while_reading: Can the library ask something while rows of another answer are unread?
         plain, tls: Connect arguments without TLS, and with it; ``{authority}`` is the file to trust.
     """
@@ -54,6 +55,7 @@ class Row:
     family: ClassVar[str]
     scheme: ClassVar[str]
     asks_while_reading = False
+    stays: ClassVar[Mapping[str, str]] = {}
     plain: ClassVar[Mapping[str, str]] = {}
     tls: ClassVar[Mapping[str, str]] = {}
 
@@ -358,8 +360,11 @@ class SQLAlchemyRow(Row):
     driver = SQLAlchemy
     misspelt, meant = "charsett", "charset"
     family, scheme = "mysql", "sqlalchemy+mysql+pymysql"
+    stays: ClassVar[Mapping[str, str]] = {
+        "SET autocommit": "SQLAlchemy does not see what a statement switches; with `isolation_level` it is put back"
+    }
     plain: ClassVar[Mapping[str, str]] = PyMySQLRow.plain
-    tls: ClassVar[Mapping[str, str]] = PyMySQLRow.tls
+    tls: ClassVar[Mapping[str, str]] = {"ssl_ca": "{authority}"}
 
     def url(self, request: pytest.FixtureRequest) -> str:
         url: str = request.getfixturevalue("mysql_database").url

@@ -197,6 +197,7 @@ class Relay:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             client, _ = self._listener.accept()
+            server = None
             try:
                 if isinstance(self._upstream, Path):
                     server = socket.socket(socket.AF_UNIX)
@@ -207,6 +208,8 @@ class Relay:
                         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError:
                 client.close()
+                if server is not None:
+                    server.close()
                 return
             self.pairs.append(Pair(client, server))
 

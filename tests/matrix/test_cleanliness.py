@@ -77,7 +77,7 @@ def test_next_task_does_not_see_it(
                 row.prepare(db)
             for end in ENDS:
                 case = f"{transport}, {name}, the task {end}, reset={does_reset}"
-                why = _why_not(row, name, end)
+                why = _why_not(row, name, end) or ("" if does_reset else row.stays.get(name, ""))
                 if why or not (does_reset or leftover.always_goes):
                     why = why or "stays unless `reset=True` is asked for, as documented"
                     results.note_impossible(row.name, "Cleanliness", case, why)

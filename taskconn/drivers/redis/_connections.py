@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import socket
 import sys
 import weakref
@@ -18,26 +17,12 @@ from redis.retry import Retry
 from ..._process import getpid
 from ...driver import Session
 from ...errors import InheritedConnectionError, LeaseEndedError
+from ._commands import CLOSING, LASTING, OPENING, name_of
 
 __all__ = ["SSLConnection", "SafePool", "TCPConnection", "Tls", "UnixConnection"]
 
-#: Commands that change what a connection means to the next one who uses it. CLIENT: with one of the second words.
-_LASTING = {"ASKING", "AUTH", "HELLO", "MONITOR", "PSUBSCRIBE", "READONLY", "READWRITE", "RESET", "SELECT"}
-_LASTING |= {"SSUBSCRIBE", "SUBSCRIBE", "CLIENT CACHING", "CLIENT NO-EVICT", "CLIENT NO-TOUCH", "CLIENT REPLY"}
-_LASTING |= {"CLIENT SETNAME", "CLIENT TRACKING", "SCRIPT DEBUG"}
-#: Commands that begin and end a transaction, or the watch for one.
-_OPENING, _CLOSING = {"MULTI", "WATCH"}, {"DISCARD", "EXEC", "UNWATCH"}
 #: Errors that come of a reply that was read whole: the server's, and that of an EXEC which found a watched key changed.
 _READ_WHOLE = (ResponseError, WatchError)
-#: Commands with a second word that matters.
-_FAMILIES = {"CLIENT", "SCRIPT"}
-
-
-@functools.lru_cache(maxsize=512)
-def _words(part: Any) -> tuple[str, ...]:
-    """Split a part of a command, ``"SELECT"`` or ``b"client setname"``, into words as the sets above have them."""
-    text = part.decode(errors="replace") if isinstance(part, bytes) else str(part)
-    return tuple(text.upper().split())
 
 
 def refuse_others(session: Session) -> None:
@@ -165,14 +150,11 @@ class Guarded:
             raise LeaseEndedError(self._session.alias, "has ended, and with it this pipeline or subscription")
 
     def _note(self, arguments: Any) -> None:
-        words = _words(arguments[0])
-        name = words[0] if words else ""
-        if name in _FAMILIES:
-            name = " ".join([*words, *(_words(arguments[1]) if len(arguments) > 1 else ())][:2])
-        if name in _LASTING:
+        name = name_of(arguments)
+        if name in LASTING:
             self.is_changed = True
-        elif name in _OPENING or name in _CLOSING:
-            self.is_in_transaction = name in _OPENING
+        elif name in OPENING or name in CLOSING:
+            self.is_in_transaction = name in OPENING
 
     def _set_timeout(self, timeout_s: float | None) -> None:
         if self._sock is not None:

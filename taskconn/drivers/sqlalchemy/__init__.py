@@ -104,6 +104,10 @@ class SQLAlchemy(Driver[Any]):
         """Ping as the dialect does."""
         return connection.ping(timeout_s)
 
+    def ask_identity(self, connection: Connection | EngineClient, timeout_s: float) -> str | None:
+        """Ask for it, where the server is known."""
+        return None if isinstance(connection, EngineClient) else connection.guard.ask_identity(timeout_s)
+
     def has_pending_reply(self, connection: Connection | EngineClient) -> bool:
         """Tell whether a reply was cut off, rows were not read, or the task keeps a connection of an engine."""
         return connection.has_unread()

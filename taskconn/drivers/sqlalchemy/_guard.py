@@ -25,6 +25,14 @@ def immortalise(kept: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 
+#: What a server answers with the id of the session, by SQLAlchemy's name of the dialect.
+_QUESTIONS = {
+    "mariadb": "SELECT CONNECTION_ID()",
+    "mysql": "SELECT CONNECTION_ID()",
+    "postgresql": "SELECT pg_backend_pid()",
+}
+
+
 class Guard(Session):
     """
     Count what is sent over one DBAPI connection, and cut it when anything but the library's error interrupts it.
@@ -202,6 +210,25 @@ class Guard(Session):
             return False
         return True
 
+    def ask_identity(self, timeout_s: float) -> str | None:
+        """
+        Ask the server which session this is; None where there is no question for it.
+
+        Raises:
+            OSError: There was no answer. The library's own error is the cause.
+        """
+        question = _QUESTIONS.get(self._dialect.name)
+        if question is None:
+            return None
+        try:
+            with self.within(timeout_s), contextlib.closing(self.raw.cursor()) as cursor:
+                self.exchange(cursor.execute, question)
+                found = self.exchange(cursor.fetchone)
+                self.exchange(self.raw.rollback)  # PEP 249 begins a transaction for it
+        except self._errors as error:
+            raise OSError(str(error)) from error
+        return str(found[0]) if found else ""
+
     @contextlib.contextmanager
     def within(self, timeout_s: float) -> Iterator[None]:
         """Bound the exchanges of the block: they are lost connections afterwards."""
@@ -213,6 +240,7 @@ class Guard(Session):
         if not self.is_closed and self.owner_pid == getpid():
             with self.within(timeout_s), contextlib.suppress(Exception):
                 self.is_closed = True
+                self._library.abandon(self.raw)
                 self.raw.close()
 
     def cut(self) -> None:
@@ -221,4 +249,5 @@ class Guard(Session):
             shut(self.sockets())
             self.is_closed = True
             with contextlib.suppress(Exception):
+                self._library.abandon(self.raw)
                 self.raw.close()

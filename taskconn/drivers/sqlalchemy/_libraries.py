@@ -31,6 +31,7 @@ class Library:
         fileno: Gives the socket's descriptor.
         identity: Gives the server's id of the session.
         unread: Tells whether a reply is half read.
+        abandon: Has the library forget a half-read reply, which it would read on when the cursor is collected.
         reads_within: Context manager that bounds reads and writes; None: the sockets are shut by a thread.
         hurries: Connect arguments that bound reads and writes, and the attributes of *raw* where they are kept: for a
             library whose `timeout` ends before the login does.
@@ -43,6 +44,7 @@ class Library:
     fileno: Callable[[Any], int | None] = _nothing
     identity: Callable[[Any], object] = _nothing
     unread: Callable[[Any], bool | None] = _nothing
+    abandon: Callable[[Any], object] = _nothing
     reads_within: Callable[[Any, float], AbstractContextManager[None]] | None = None
     hurries: tuple[tuple[str, str], ...] = ()
     defaults: tuple[tuple[str, Any], ...] = ()
@@ -97,6 +99,12 @@ def _pymysql_unread(raw: Any) -> bool:
     return result is not None and bool(result.unbuffered_active or result.has_next)
 
 
+def _pymysql_abandon(raw: Any) -> None:
+    result = raw._result  # noqa: SLF001 -- as above
+    if result is not None:
+        result.unbuffered_active = False
+
+
 @contextlib.contextmanager
 def _pymysql_within(raw: Any, timeout_s: float) -> Iterator[None]:
     before = raw._read_timeout, raw._write_timeout  # noqa: SLF001 -- as above
@@ -123,6 +131,7 @@ _PYMYSQL = Library(
     fileno=_pymysql_fileno,
     identity=lambda raw: raw.thread_id(),
     unread=_pymysql_unread,
+    abandon=_pymysql_abandon,
     reads_within=_pymysql_within,
     hurries=(("read_timeout", "_read_timeout"), ("write_timeout", "_write_timeout")),
 )
