@@ -43,7 +43,11 @@ class Cursor(sqlite3.Cursor):
         connection.begin_statement()
         if connection.in_transaction:
             connection.refuse("executescript")
-        super().executescript(sql_script)
+        refusal, connection.session.refusal = connection.session.refusal, None
+        try:
+            super().executescript(sql_script)  # Python 3.10 calls `commit()` for it, open transaction or not
+        finally:
+            connection.session.refusal = refusal
         return self
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, which sees the end
