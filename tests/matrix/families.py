@@ -146,6 +146,10 @@ class Family:
         """Ask what is answered when `release` is called; tell whether the answer is right."""
         raise NotImplementedError
 
+    def is_blocked(self) -> bool:
+        """Tell whether somebody waits in `block`."""
+        raise NotImplementedError
+
     def has_session(self, session_id: str) -> bool:
         """Tell whether the server still has the session."""
         raise NotImplementedError
@@ -221,6 +225,9 @@ class MySQL(Family):
         answer = row.run(db, "SELECT GET_LOCK('gate', 60) + 4")
         row.run(db, "DO RELEASE_LOCK('gate')")
         return answer == [(5,)]
+
+    def is_blocked(self) -> bool:
+        return bool(self.server.query("SELECT 1 FROM information_schema.PROCESSLIST WHERE STATE = 'User lock'"))
 
     def has_session(self, session_id: str) -> bool:
         return bool(self.server.query("SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = %s", (session_id,)))
@@ -307,6 +314,9 @@ class PostgreSQLFamily(Family):
 
     def block(self, row: Row, db: Any) -> bool:
         return row.run(db, "SELECT 5 FROM (SELECT pg_advisory_xact_lock(7)) AS gate") == [(5,)]
+
+    def is_blocked(self) -> bool:
+        return bool(self.server.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
 
     def has_session(self, session_id: str) -> bool:
         return bool(self.server.query("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (int(session_id),)))
@@ -415,6 +425,9 @@ class RedisFamily(Family):
     def block(self, row: Row, db: Any) -> bool:
         return tuple(db.blpop("gate", timeout=60)) == (b"gate", b"open")
 
+    def is_blocked(self) -> bool:
+        return any("b" in found["flags"] for found in self.server.sessions())
+
     def has_session(self, session_id: str) -> bool:
         return any(found["id"] == session_id for found in self.server.sessions())
 
@@ -468,7 +481,7 @@ class SQLiteFamily(Family):
     }
 
     def __init__(self) -> None:
-        self._go = threading.Event()
+        self._go, self._waits = threading.Event(), threading.Event()
         self.path = Path()
 
     def start(self) -> None:
@@ -494,12 +507,20 @@ class SQLiteFamily(Family):
 
     def hold(self) -> None:
         self._go.clear()
+        self._waits.clear()
+
+    def is_blocked(self) -> bool:
+        return self._waits.is_set()
+
+    def _wait(self) -> int:
+        self._waits.set()
+        return 5 if self._go.wait(60) else 0
 
     def release(self) -> None:
         self._go.set()
 
     def begin(self, row: Row, db: Any, value: str, outside: Any) -> Any:
-        db.create_function("wait", 0, lambda: self._go.wait(60) and 5)
+        db.create_function("wait", 0, self._wait)
         row.write(db, value)
 
     def block(self, row: Row, db: Any) -> bool:

@@ -139,14 +139,11 @@ class Parent:
             self._look(held.db, self.family.begin(self.row, held.db, self.value, self.outside))
 
     def _query(self) -> None:
-        asking = threading.Event()
-        sent: list[list[int]] = []
-        thread = threading.Thread(target=self._ask_and_wait, args=(asking, sent))
+        thread = threading.Thread(target=self._ask_and_wait)
         self.outside.hold()
         thread.start()
-        assert asking.wait(_PATIENCE_S)
         deadline = time.monotonic() + _PATIENCE_S
-        while self.row.has_server and self.outside.sent() == sent[0]:  # the question is on its way
+        while not self.outside.is_blocked():
             assert time.monotonic() < deadline
             time.sleep(0.001)
         try:
@@ -156,14 +153,10 @@ class Parent:
                 self.outside.release()
                 thread.join()
 
-    def _ask_and_wait(self, asking: threading.Event, sent: list[Any]) -> None:
+    def _ask_and_wait(self) -> None:
         with taskconn.lease() as held.db:
             begun = self.family.begin(self.row, held.db, self.value, self.outside)
             self._open_reader()
-            self.row.session_id(held.db)  # by now every connection of a client with several is there
-            if self.row.has_server:
-                sent.append(self.outside.sent())
-            asking.set()
             self.facts["its answer in flight"] = self.family.block(self.row, held.db)
             self._read_on()
             self._look(held.db, begun)
@@ -364,6 +357,8 @@ def _be_killed(parent: Parent) -> None:
     parent.outside.hold()
     threading.Thread(target=ask, daemon=True).start()
     assert asking.wait(_PATIENCE_S)
+    while not parent.outside.is_blocked():
+        time.sleep(0.001)
     for is_used in (True, False):
         threading.Thread(target=hold, args=(is_used,), daemon=True).start()
         assert ready.acquire(timeout=_PATIENCE_S)

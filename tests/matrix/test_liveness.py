@@ -108,8 +108,10 @@ class Scene:
 def server_comes_back(family: Family) -> Iterator[None]:
     """Have the server run again after the test."""
     yield
-    family.server.resume()
-    family.server.start()
+    if family.server.is_running():
+        family.server.resume()
+    else:
+        family.server.start()
 
 
 def _skip_rst_on_unix(row: Row, transport: str, loss: str, results: Results, when: str) -> None:
