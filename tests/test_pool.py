@@ -208,7 +208,8 @@ def test_connection_with_a_stale_reply_is_replaced(clock: Clock, wired: Fake) ->
 
 def test_look_at_a_connection_says_what_is_wrong() -> None:
     """Each reading of `examine` has one consequence, which its text tells."""
-    assert [reading.name for reading in _fitness.Fitness] == ["FIT", "EXPIRED", "BROKEN", "TAINTED"]
+    names = ["FIT", "EXPIRED", "BROKEN", "TAINTED", "SILENT", "STRANGE"]
+    assert [reading.name for reading in _fitness.Fitness] == names
 
 
 # -- number ----------------------------------------------------------------------------------------------------------

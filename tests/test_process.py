@@ -341,7 +341,7 @@ def test_descriptor_that_was_used_again_is_left_alone() -> None:
     with open(os.devnull, "rb") as other:  # noqa: PTH123 -- the lowest free number is wanted
         assert other.fileno() == number
 
-        _process._disarm([entry])
+        _process.disarm([entry])
 
         assert other.read() == b""
     db.server.close()

@@ -77,7 +77,7 @@ class Psycopg(Driver[Connection]):
             until = _monotonic() + (deadline - _monotonic()) / left
             conninfo = make_conninfo("", **attempts[-left])
             try:
-                connection: Connection = drive(Connection._connect_gen(conninfo), until)  # noqa: SLF001 -- `connect` waits for 2 s or more
+                connection: Connection = drive(Connection._connect_gen(conninfo), until)  # noqa: SLF001 -- connect() waits for 2 s or more
             except psycopg.Error:
                 if left == 1:
                     raise
