@@ -11,10 +11,10 @@ import sqlalchemy.engine
 import sqlalchemy.orm
 from sqlalchemy.exc import InvalidRequestError
 
-from ..._interrupts import is_interrupt
 from ..._process import getpid
 from ...driver import Peek, Session, peek
 from ._guard import Guard, immortalise
+from ._limits import unmasked
 
 __all__ = ["Connection", "TaskSession"]
 
@@ -24,7 +24,7 @@ class TaskSession(sqlalchemy.orm.Session):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(bind=connection, close_resets_only=False)
-        self._guard = connection.guard
+        self.guard = connection.guard
 
     def begin(self, nested: bool = False) -> sqlalchemy.orm.SessionTransaction:  # noqa: FBT001, FBT002 -- SQLAlchemy's
         """Begin a transaction by hand, or a savepoint."""
@@ -32,11 +32,13 @@ class TaskSession(sqlalchemy.orm.Session):
             self._refuse("begin")
         return super().begin(nested=nested)
 
+    @unmasked
     def commit(self) -> None:
         """Commit by hand."""
         self._refuse("commit")
         super().commit()
 
+    @unmasked
     def rollback(self) -> None:
         """Roll back by hand."""
         self._refuse("rollback")
@@ -47,15 +49,7 @@ class TaskSession(sqlalchemy.orm.Session):
         self._refuse("close")
         self.reset()
 
-    def flush(self, objects: Any = None) -> None:
-        """Send what was kept back. Where SQLAlchemy trips over its own state after a limit, the limit is raised."""
-        try:
-            super().flush(objects)
-        except Exception as error:
-            limit = _interrupt_behind(error)
-            if limit is None or limit is error:
-                raise
-            raise limit  # noqa: B904 -- it came first, and the error from it
+    flush: Any = unmasked(sqlalchemy.orm.Session.flush)
 
     def finish(self) -> None:
         """End for good: the lease is over."""
@@ -73,8 +67,8 @@ class TaskSession(sqlalchemy.orm.Session):
         return bool(self.new or self.deleted or self.dirty)
 
     def _refuse(self, verb: str) -> None:
-        if self._guard.refusal is not None:
-            self._guard.refusal(verb)
+        if self.guard.refusal is not None:
+            self.guard.refusal(verb)
 
 
 class Connection(sqlalchemy.engine.Connection):
@@ -95,11 +89,18 @@ class Connection(sqlalchemy.engine.Connection):
 
     # -- what the task calls -----------------------------------------------------------------------------
 
+    execute: Any = unmasked(sqlalchemy.engine.Connection.execute)
+    exec_driver_sql: Any = unmasked(sqlalchemy.engine.Connection.exec_driver_sql)
+    scalar: Any = unmasked(sqlalchemy.engine.Connection.scalar)
+    scalars: Any = unmasked(sqlalchemy.engine.Connection.scalars)
+
+    @unmasked
     def commit(self) -> None:
         """Commit by hand."""
         self._refuse("commit")
         super().commit()
 
+    @unmasked
     def rollback(self) -> None:
         """Roll back by hand."""
         self._refuse("rollback")
@@ -259,14 +260,6 @@ class _Unsent:
     def __call__(self) -> bool:
         connection = self._of()
         return connection is not None and connection.has_unsent()
-
-
-def _interrupt_behind(error: BaseException) -> BaseException | None:
-    """Give the interrupt during whose handling *error* was raised; None if there was none."""
-    seen: BaseException | None = error
-    while seen is not None and not is_interrupt(seen):
-        seen = seen.__context__
-    return seen
 
 
 @contextlib.contextmanager

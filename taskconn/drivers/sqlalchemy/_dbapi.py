@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,10 +28,13 @@ class GuardedCursor:
         object.__setattr__(self, "_raw", raw)
 
     def __del__(self) -> None:
-        if self._guard.owner_pid != getpid():
-            immortalise(self._raw)
+        with contextlib.suppress(AttributeError):  # an interrupt in the constructor
+            if self._guard.owner_pid != getpid():
+                immortalise(self._raw)
 
     def __getattr__(self, name: str) -> Any:
+        if name in GuardedCursor.__slots__:  # an interrupt in the constructor; looking for it there would never end
+            raise AttributeError(name)
         value = getattr(self._raw, name)
         return _counted(self._guard, value) if callable(value) else value
 
@@ -90,6 +94,8 @@ class GuardedConnection:
         return f"<GuardedConnection {self.guard.alias!r} of process {self.guard.owner_pid}>"
 
     def __getattr__(self, name: str) -> Any:
+        if name == "guard":  # as for cursors
+            raise AttributeError(name)
         guard = self.guard
         value = getattr(guard.raw, name)
         if callable(value):

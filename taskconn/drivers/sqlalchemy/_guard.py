@@ -80,8 +80,9 @@ class Guard(Session):
         self._sockets: list[Socket] = []
 
     def __del__(self) -> None:
-        if self.owner_pid != getpid():
-            immortalise(self.raw)
+        with contextlib.suppress(AttributeError):  # an interrupt in the constructor
+            if self.owner_pid != getpid():
+                immortalise(self.raw)
 
     @property
     def sent(self) -> int:
@@ -113,8 +114,7 @@ class Guard(Session):
                 self.pending = was_pending
             raise
         except BaseException as interrupt:
-            self.interrupt = type(interrupt).__name__
-            self.cut()
+            self.taint(interrupt)
             raise
         return returned
 
@@ -242,6 +242,12 @@ class Guard(Session):
                 self.is_closed = True
                 self._library.abandon(self.raw)
                 self.raw.close()
+
+    def taint(self, interrupt: BaseException) -> None:
+        """Cut, because *interrupt* struck where nobody can tell what it has left."""
+        if self.owner_pid == getpid() and not self.interrupt:
+            self.interrupt = type(interrupt).__name__
+            self.cut()
 
     def cut(self) -> None:
         """Shut the sockets, so that nothing more is said or waited for, and let the library free what it holds."""
