@@ -1,0 +1,46 @@
+"""The command line: arguments in, text, tables or JSON out. A command is a module here and a table's row."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+
+from ..errors import TaskconnError
+
+__all__ = ["COMMANDS", "main"]
+
+#: Command -> what it does, in a few words; the module of the same name in this folder has `add_arguments(parser)` and
+#: `run(arguments) -> int`, which gives the exit code. It imports what is heavy inside of `run` alone.
+COMMANDS: Mapping[str, str] = {}
+
+#: Exit code of a command whose arguments or settings are wrong, as argparse has it.
+WRONG_USAGE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run one command.
+
+    Args:
+        argv: Words after the program's name; None takes those that the process was started with.
+
+    Returns:
+        Exit code: 0 for success, 1 for what the command has found or failed at, 2 for wrong arguments or settings.
+    """
+    parser = argparse.ArgumentParser(prog="taskconn", description="Connections for task workers.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    modules = {}
+    for name, words in COMMANDS.items():
+        modules[name] = importlib.import_module(f"{__name__}.{name}")
+        modules[name].add_arguments(commands.add_parser(name, help=words, description=modules[name].__doc__))
+    arguments = parser.parse_args(argv)
+    try:
+        exit_code: int = modules[arguments.command].run(arguments)
+    except TaskconnError as error:
+        print(f"taskconn {arguments.command}: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        return 130
+    return exit_code

@@ -1,0 +1,63 @@
+"""The exceptions of taskconn and their messages; what raises them stands elsewhere."""
+
+from __future__ import annotations
+
+from ._base import TaskconnError
+from ._configuration import (
+    ConfigurationError,
+    DecorationError,
+    DriverNotInstalledError,
+    InvalidSettingsError,
+    NotConfiguredError,
+    UnknownAliasError,
+    UnknownOptionError,
+    UnknownSchemeError,
+)
+from ._connection import (
+    AcquireTimeoutError,
+    ConnectionError,  # noqa: A004 -- the family's name; always written taskconn.errors.ConnectionError
+    ConnectionFailedError,
+    ConnectionIdentityError,
+    InheritedConnectionError,
+    InheritedFileError,
+    LeaseEndedError,
+    TaintedConnectionError,
+    UnsettledProxyError,
+)
+from ._outcome import (
+    CommitOutcomeUnknownError,
+    ManualSettlementError,
+    OutcomeError,
+    PartialCommitError,
+    RollbackOnlyError,
+)
+
+__all__ = [
+    "AcquireTimeoutError",
+    "CommitOutcomeUnknownError",
+    "ConfigurationError",
+    "ConnectionError",
+    "ConnectionFailedError",
+    "ConnectionIdentityError",
+    "DecorationError",
+    "DriverNotInstalledError",
+    "InheritedConnectionError",
+    "InheritedFileError",
+    "InvalidSettingsError",
+    "LeaseEndedError",
+    "ManualSettlementError",
+    "NotConfiguredError",
+    "OutcomeError",
+    "PartialCommitError",
+    "RollbackOnlyError",
+    "TaintedConnectionError",
+    "TaskconnError",
+    "UnknownAliasError",
+    "UnknownOptionError",
+    "UnknownSchemeError",
+    "UnsettledProxyError",
+]
+
+for _value in list(vars().values()):  # tracebacks and result back ends name the public place
+    if isinstance(_value, type) and issubclass(_value, TaskconnError):
+        _value.__module__ = __name__

@@ -1,0 +1,63 @@
+"""Errors of a task's end: what became of its transaction."""
+
+from __future__ import annotations
+
+from ._base import TaskconnError
+
+
+class OutcomeError(TaskconnError):
+    """Say that the end of a task could not be made what the task asked for."""
+
+
+class RollbackOnlyError(OutcomeError):
+    """A lease was to be committed although a lease joined to it had failed."""
+
+    alias: str
+    reason: str
+    _fields = ("alias", "reason")
+    _message = (
+        "The transaction of {alias!r} was rolled back: a lease inside it ended with {reason}, which was swallowed.\n"
+        "Both share one transaction, and half of its work must not be committed.\n"
+        "Let the error pass, or give the inner work a lease outside of this one."
+    )
+
+
+class CommitOutcomeUnknownError(OutcomeError):
+    """COMMIT was sent, and its answer never came."""
+
+    alias: str
+    reason: str
+    _fields = ("alias", "reason")
+    _message = (
+        "Connection {alias!r} was lost between sending COMMIT and its answer: {reason}\n"
+        "The server may or may not have committed, so taskconn does not try again.\n"
+        "Make the task safe to repeat (an idempotency key, a unique index), and look before it is sent again."
+    )
+
+
+class PartialCommitError(OutcomeError):
+    """One alias was committed, and the commit of another one failed after it."""
+
+    committed: str
+    failed: str
+    reason: str
+    _fields = ("committed", "failed", "reason")
+    _message = (
+        "{committed} was committed, then the commit of {failed!r} failed: {reason}\n"
+        "Two servers have no common transaction, so the first can't be undone.\n"
+        "Repair {failed!r} by hand or by a task that is safe to repeat; commit the one that may fail first (innermost)."
+    )
+
+
+class ManualSettlementError(OutcomeError):
+    """`commit()`, `rollback()` or `close()` was called on a connection where only the lease may settle."""
+
+    alias: str
+    verb: str
+    reason: str
+    _fields = ("alias", "verb", "reason")
+    _message = (
+        "`{verb}()` was called on connection {alias!r} by hand, but {reason}.\n"
+        "It would settle work that belongs to somebody else.\n"
+        "Leave it to the outermost lease, or take a lease outside of it for work of your own."
+    )
