@@ -3,10 +3,13 @@
 # Words for pytest and for the demo: `make test PYTEST_ARGS="-k fork -x"`, `make demo DEMO_ARGS="--report report.html"`.
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+# Processes that run the files of tests side by side, each with servers of its own; 0 is this one alone, for a debugger.
+WORKERS ?= 3
 # Extras for `make oldest`, all of them if empty.
 OLDEST ?=
 
 BIN := .venv/bin
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help venv servers mysqlclient test drivers matrix oldest portable coverage lint format demo compat clean
 .DEFAULT_GOAL := help
@@ -44,10 +47,10 @@ mysqlclient: venv
 UNPROVEN := --ignore=tests/matrix --ignore=tests/drivers/test_mysql_clients.py -k "not mysqldb and not mysqlconnector"
 
 test: venv mysqlclient servers
-	$(BIN)/python -m pytest $(UNPROVEN) $(PYTEST_ARGS)
+	$(PYTEST) $(UNPROVEN) $(PYTEST_ARGS)
 
 drivers: venv mysqlclient servers
-	$(BIN)/python -m pytest tests/drivers tests/matrix $(PYTEST_ARGS)
+	$(PYTEST) tests/drivers tests/matrix $(PYTEST_ARGS)
 
 matrix: venv mysqlclient servers
 	MATRIX=full MATRIX_PAGE=docs/drivers/matrix.md $(BIN)/python -m pytest tests/matrix $(PYTEST_ARGS)

@@ -229,7 +229,18 @@ def test_unknown_option_is_refused(option: str, nearest: str) -> None:
         ("nowhere_at_all:url", r"can't be imported \(No module named 'nowhere_at_all'\)\.\nWrite 'module:attribute'"),
         ("vault:nothing", r"'vault:nothing', which is to give its URL, is not callable\.\nName a function"),
     ],
-    ids=str,
+    ids=[
+        "none",
+        "empty",
+        "list",
+        "no-scheme",
+        "other-scheme",
+        "option",
+        "password-twice",
+        "missing-attribute",
+        "missing-module",
+        "not-callable",
+    ],
 )
 def test_what_a_callable_gives_is_checked(vault: Path, url: Any, remedy: str) -> None:
     """An URL that comes late is held to the same rules, and named as little."""
