@@ -49,7 +49,8 @@ class TaskContext:
     returns_commit: Callable[[object], bool] | None = None
 
 
-_pending = dict(_INTEGRATIONS)
+_loaded = sys.modules
+_pending = tuple(_INTEGRATIONS)
 _sources: list[Callable[[], TaskContext | None]] = []
 
 
@@ -69,7 +70,7 @@ def register(source: Callable[[], TaskContext | None], *, interrupts: tuple[type
 def current_task() -> TaskContext | None:
     """Describe the task that runs in the calling thread or greenlet; None outside of tasks."""
     for package in _pending:
-        if package in sys.modules:
+        if package in _loaded:
             _load_integrations()
             break
     for source in _sources:
@@ -83,9 +84,8 @@ def find_pool(alias: str | Handle[Any], task: TaskContext | None) -> Pool[Any]:
     """Look *alias* up: in its handle's registry, else in that of the running task, else outside of tasks."""
     if isinstance(alias, Handle):
         return alias.registry.pool(alias.alias)
-    if task is not None and task.registry is not None:
-        return task.registry.pool(alias)
-    return default_registry().pool(alias)
+    registry = task.registry if task is not None else None
+    return (default_registry() if registry is None else registry).pool(alias)
 
 
 def is_task_object(candidate: Any) -> bool:
@@ -95,9 +95,10 @@ def is_task_object(candidate: Any) -> bool:
 
 
 def _load_integrations() -> None:
-    for package, module in list(_pending.items()):
+    global _pending  # noqa: PLW0603 -- replaced as a whole: read at every lease, by any thread
+    for package in _pending:
         loaded = sys.modules.get(package)
         spec = getattr(loaded, "__spec__", None)
         if loaded is not None and not getattr(spec, "_initializing", False):
-            _pending.pop(package, None)
-            importlib.import_module(module)
+            _pending = tuple(name for name in _pending if name != package)
+            importlib.import_module(_INTEGRATIONS[package])

@@ -34,7 +34,10 @@ def examine(pooled: Pooled[Any], driver: Driver[Any], options: Options, now: flo
         return Fitness.TAINTED if seen is Peek.READABLE else Fitness.BROKEN
     if idle_s > options.health_check_interval:
         counters.health_checks += 1
-        return _ask(pooled, driver, options.connect_timeout / 2)  # the other half is left for opening a new one
+        fitness = _ask(pooled, driver, options.connect_timeout / 2)  # the other half is left for opening a new one
+        if fitness is Fitness.FIT:
+            pooled.used_at = now
+        return fitness
     return Fitness.FIT
 
 

@@ -109,7 +109,9 @@ def _sync_wrapper(
         lease: Lease[Any] = Lease(alias, holder)
         try:
             connection = lease.begin(task)
-            if index is None or len(args) < index:
+            if index == 0:
+                result = function(connection, *args, **kwargs)
+            elif index is None or len(args) < index:
                 kwargs[into] = connection
                 result = function(*args, **kwargs)
             else:

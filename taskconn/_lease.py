@@ -11,7 +11,7 @@ from ._context import TaskContext, current_task, find_pool, is_interrupt
 from ._holds import Hold
 from ._pool import Pool
 from ._pooled import Pooled
-from ._process import me
+from ._process import me, unforked
 from ._registry import Handle
 from ._settle import commit, roll_back, rollback_limit_s
 from ._work import UnitOfWork, enter_work
@@ -27,6 +27,7 @@ from .errors import (
 __all__ = ["Lease", "find_pool", "lease"]
 
 C = TypeVar("C")
+_getframe = sys._getframe
 
 
 class Lease(Generic[C]):
@@ -47,7 +48,6 @@ class Lease(Generic[C]):
         self._hold: Hold | None = None
         self._work: UnitOfWork | None = None
         self._depth = 0
-        self._failure = ""
 
     def __repr__(self) -> str:
         state = "ended" if self._work is None else "joined" if self._root is not None else "holding"
@@ -82,20 +82,21 @@ class Lease(Generic[C]):
         """
         if self._work is not None:
             raise LeaseEndedError(self._name, "was begun twice")
-        if _process.getpid() != me.pid:
+        if not unforked[0]:
             _process.note_hookless_fork()
         pool = self._pool = find_pool(self._alias, task)
         work = enter_work(task, me.owner)
-        if pool in work.leases and (root := work.root(pool)) is not None:
+        leases = work.leases
+        if pool in leases and (root := work.root(pool)) is not None:
             return self._join(root, work)
         self._failure = ""
         try:
             self._pooled = pooled = pool.acquire(self._holder) if pool.holds is None else self._take_over(pool, work)
             exposed = pooled.connection if pool.expose is None else pool.expose(pooled.connection)
-            work.leases[pool] = self
+            leases[pool] = self
             self._work = work
         except BaseException:  # an interrupt on the way in: nobody will give this back
-            work.leases.pop(pool, None)
+            leases.pop(pool, None)
             if self._pooled is not None:
                 pool.invalidate(self._pooled)
             self._pooled = None
@@ -116,44 +117,37 @@ class Lease(Generic[C]):
             CommitOutcomeUnknownError: The connection was lost between COMMIT and its answer.
             PartialCommitError: The commit failed after that of another alias.
         """
-        if self._root is not None:
-            self._leave("" if commits else "a returned value that means failure")
-            return
         work, pooled = self._work, self._pooled
         if work is None or pooled is None:
-            raise LeaseEndedError(self._name, "was never begun, or has ended")
+            self._leave("" if commits else "a returned value that means failure")
+            return
         self._work = self._pooled = None
-        taken_at = pooled.taken_at
+        taken_at, leases, session = pooled.taken_at, work.leases, pooled.session
         try:
-            work.leases.pop(self._pool, None)
-            if pooled.owner is not me.owner or _process.getpid() != me.pid:  # inherited: the parent settles it
+            leases.pop(self._pool, None)
+            if pooled.owner is not me.owner or not unforked[0]:  # inherited: the parent settles it
                 return
             pooled.leases += 1
-            session = pooled.session
             is_used = session.sent or session.pending or session.interrupt
             if is_used or session.closed_by_hand or session.settled_by_hand or self._failure or not commits:
                 self._settle(work, pooled, commits=commits)
             else:  # no round trip
-                self._pool.give_back(pooled)
+                self._pool.put_back(pooled)
             if self._hold is not None:
                 self._return_hold()
         except BaseException:
             self._abandon(work, pooled, taken_at)
             raise
-        if not work.leases:
-            if work.committed:
-                work.committed.clear()
-            if work.callbacks:
-                work.run_callbacks()
+        if (work.callbacks or work.committed) and not leases:
+            work.committed.clear()
+            work.run_callbacks()
 
     def fail(self, exception: BaseException) -> None:
         """Roll back because of *exception*, which the caller lets pass; raises nothing but a further interrupt."""
-        if self._root is not None:
-            self._leave(type(exception).__name__)
-            return
         work, pooled = self._work, self._pooled
         if work is None or pooled is None:
-            raise LeaseEndedError(self._name, "was never begun, or has ended")
+            self._leave(type(exception).__name__)
+            return
         self._work = self._pooled = None
         taken_at = pooled.taken_at
         try:
@@ -252,7 +246,9 @@ class Lease(Generic[C]):
 
     def _leave(self, failure: str) -> None:
         """End a joined lease: the outermost one settles; after a failure it can only roll back."""
-        root: Lease[C] = self._root  # type: ignore[assignment]  # only called for a joined lease
+        root = self._root
+        if root is None:
+            raise LeaseEndedError(self._name, "was never begun, or has ended")
         self._root = self._work = None
         root._depth -= 1
         if failure:
@@ -295,5 +291,5 @@ def lease(alias: str | Handle[C] = "default") -> Lease[Any]:
     Returns:
         A context manager that gives the connection. Errors: see `Lease.begin` and `Lease.succeed`.
     """
-    frame = sys._getframe(1)
-    return Lease(alias, (frame.f_code, frame.f_lineno))
+    frame = _getframe(1)
+    return Lease(alias, (frame.f_code, frame.f_lasti))

@@ -30,7 +30,7 @@ class Opener(Generic[C]):
     Open the connections of one alias.
 
     Attributes:
-        fresh_s: A connection used less than so many seconds ago is handed out without any check.
+        fresh_s: A connection looked at less than so many seconds ago is handed out without any check.
         is_hasty: A check has used up half of the next opening's time.
         is_sure: The server answers as the session of its handshake, as far as was seen; otherwise the next one that is
             opened is asked. So this costs one round trip per alias and process, two behind a pooler.
@@ -40,7 +40,8 @@ class Opener(Generic[C]):
     def __init__(self, alias: str, driver: Driver[C], target: Callable[[], Target], options: Options) -> None:
         self._target = target
         max_idle = float("inf") if options.max_idle is None else options.max_idle
-        self.fresh_s = min(FRESH_S, options.health_check_interval, max_idle)
+        self._unused_s = min(options.health_check_interval, max_idle)
+        self.fresh_s = min(FRESH_S, self._unused_s)
         self._alias = alias
         self._driver = driver
         self._options = options
@@ -81,6 +82,10 @@ class Opener(Generic[C]):
         pooled.record_sockets(driver)
         pooled.identity = identity
         return pooled
+
+    def keep_fresh(self, pooled: Pooled[C], now: float) -> None:
+        """Have *pooled*, which has just been used or looked at, handed out without a check for a while."""
+        pooled.fresh_until = min(now + self.fresh_s, pooled.expires_at, pooled.used_at + self._unused_s)
 
     def learn(self, fitness: Fitness) -> None:
         """Take in what was found out about a connection that is to be dropped."""

@@ -42,7 +42,6 @@ class Pool(Generic[C]):
         self.is_retired = False
         self.target = target
         self.opener = Opener(alias, driver, target, options)
-        self._fresh_s = self.opener.fresh_s
         #: What proxies keep, by runner; None until the first proxy of the alias is used.
         self.holds: PerRunner[Hold] | None = None
         #: What proxies use instead, outside of leases, while a test's sandbox is open.
@@ -103,7 +102,7 @@ class Pool(Generic[C]):
         if now >= pooled.fresh_until and not self.is_fit(pooled, now):
             return False
         pooled.used_at = now
-        pooled.fresh_until = min(now + self._fresh_s, pooled.expires_at)
+        self.opener.keep_fresh(pooled, now)
         return True
 
     def retake(self, pooled: Pooled[C], holder: object) -> Pooled[C]:
@@ -114,12 +113,15 @@ class Pool(Generic[C]):
         return pooled
 
     def give_back(self, pooled: Pooled[C]) -> None:
-        """Take back a connection that is settled and clean; one that a proxy keeps stays the proxy's."""
+        """Take back a connection that was used, is settled and clean: it has proven that it is alive."""
+        pooled.used_at = now = _monotonic()
+        self.opener.keep_fresh(pooled, now)
+        self.put_back(pooled)
+
+    def put_back(self, pooled: Pooled[C]) -> None:
+        """Take back a connection to which nothing was said; one that a proxy keeps stays the proxy's."""
         if self._retract is not None:
             self._retract(pooled.connection)
-        pooled.used_at = now = _monotonic()
-        fresh_until = now + self._fresh_s
-        pooled.fresh_until = fresh_until if fresh_until < pooled.expires_at else pooled.expires_at  # noqa: FURB136 -- quicker
         if pooled.held_by is not None and not self.is_retired:
             pooled.holder = _PROXY
             return
@@ -175,7 +177,7 @@ class Pool(Generic[C]):
         self.is_retired = True
         self.close_idle()
         for pooled in self._members.list():
-            if self._is_own_proxys(pooled) and (hold := self.holds and self.holds.get(_process.current_runner())):
+            if pooled.is_own_proxys and (hold := self.holds and self.holds.get(_process.current_runner())):
                 hold.release()  # another thread's is given back when that ends
 
     def members(self) -> list[Pooled[C]]:
@@ -197,7 +199,7 @@ class Pool(Generic[C]):
         if self.driver.closes_before_fork:
             self.close_idle()
             for pooled in self._members.list():
-                if self._is_own_proxys(pooled) and self.driver.is_settled(pooled.connection):
+                if pooled.is_own_proxys and self.driver.is_settled(pooled.connection):
                     self.close(pooled)  # the proxy opens anew when it is next used
         for pooled in self._members.list():
             pooled.record_sockets(self.driver)
@@ -238,12 +240,9 @@ class Pool(Generic[C]):
             if fitness is Fitness.SILENT:
                 self.recycle()
             self.invalidate(pooled, is_tainted=fitness is Fitness.TAINTED)
+        else:
+            self.opener.keep_fresh(pooled, now)
         return fitness is Fitness.FIT
-
-    def _is_own_proxys(self, pooled: Pooled[C]) -> bool:
-        """Is it kept by a proxy of the calling runner, and not lent to a lease?"""
-        held_by = pooled.held_by
-        return held_by is not None and not pooled.is_lent and held_by() is _process.current_runner()
 
     def _find(self) -> Pooled[C]:
         """Take the first idle connection that is fit, else open one, or wait for either where `max_size` are in use."""

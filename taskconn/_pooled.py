@@ -6,7 +6,7 @@ import contextlib
 import weakref
 from typing import Any, Generic, TypeVar
 
-from ._process import Owner, Socket
+from ._process import Owner, Socket, current_runner
 from .driver import Driver, Session
 
 C = TypeVar("C")
@@ -25,9 +25,10 @@ class Pooled(Generic[C]):
         owner: Process that opened it.
         sockets: Its sockets, as recorded at open and before the last fork.
         expires_at: Monotonic time, in seconds, after which it is replaced.
-        used_at: Monotonic time of the last give-back.
+        used_at: Monotonic time when it was given back after something was said to it, or when the server last answered.
         fresh_until: Until then it is handed out without any check.
-        holder: Who holds it: a function's name or a (code object, line) pair; None while it is idle.
+        holder: Who holds it: a function's name, or a code object and the place in its bytecode (to find the line there
+            takes longer than a lease); None while it is idle.
         taken_at: Monotonic time since when.
         held_by: Weak reference to the runner whose proxy keeps it; None if no proxy does.
         is_lent: A lease uses what a proxy keeps.
@@ -78,6 +79,11 @@ class Pooled(Generic[C]):
         state = "gone" if self.is_gone else "idle" if self.holder is None else "leased"
         return f"<Pooled {self.session.alias!r} of process {self.owner.pid}, {state}>"
 
+    @property
+    def is_own_proxys(self) -> bool:
+        """Is it kept by a proxy of the calling runner, and not lent to a lease?"""
+        return self.held_by is not None and not self.is_lent and self.held_by() is current_runner()
+
     def record_sockets(self, driver: Driver[C]) -> None:
         """Record the connection's sockets; what was known stays if the driver can't tell now (a query elsewhere)."""
         with contextlib.suppress(Exception):
@@ -87,6 +93,7 @@ class Pooled(Generic[C]):
         """Say who holds the connection and for how long: ``shop.tasks.pay for 3.2 s``."""
         holder = self.holder
         if isinstance(holder, tuple):
-            code, line = holder
+            code, place = holder
+            line = next((line for start, end, line in code.co_lines() if start <= place < end), None)
             holder = f"{code.co_name} ({code.co_filename}:{line})"
         return f"{holder or 'nobody'} for {now - self.taken_at:.1f} s"

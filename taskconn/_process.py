@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import _socket
 import atexit
+import mmap
 import os
 import sys
 import threading
@@ -11,10 +11,13 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from ._sockets import Socket, disarm
+
 __all__ = [
     "ForkAware",
     "Owner",
     "Socket",
+    "Thread",
     "WeakMembers",
     "arm_exit",
     "at_exit",
@@ -24,13 +27,16 @@ __all__ = [
     "me",
     "note_hookless_fork",
     "owner",
+    "unforked",
     "watch",
 ]
 
 T = TypeVar("T")
 
-#: Bound once: a lease calls it on the way in and on the way out.
 getpid = os.getpid
+
+#: MADV_WIPEONFORK, of Linux 4.14; Python does not name it.
+_WIPE_ON_FORK = 18
 
 
 class Owner(NamedTuple):
@@ -38,28 +44,6 @@ class Owner(NamedTuple):
 
     pid: int
     generation: int
-
-
-class Socket(NamedTuple):
-    """Identify one open socket of this process, so that a reused descriptor is not mistaken for it."""
-
-    fd: int
-    device: int
-    inode: int
-
-    @classmethod
-    def of(cls, fd: int) -> Socket | None:
-        """
-        Identify the socket behind *fd*.
-
-        Returns:
-            The identity, or None if *fd* is not open.
-        """
-        try:
-            stat = os.fstat(fd)
-        except OSError:
-            return None
-        return cls(fd, stat.st_dev, stat.st_ino)
 
 
 class ForkAware(Protocol):
@@ -107,7 +91,7 @@ class _Self:
     Hold what a fork changes; one per process image.
 
     Attributes:
-        pid: Process that the hooks know of; another `getpid` means that a fork has run no hook.
+        pid: Process that the hooks know of.
         owner: The same, as it is written to connections.
     """
 
@@ -121,17 +105,42 @@ class _Self:
         self.armed_by: Owner | None = None
 
 
-#: This process. A lease reads `pid` and `owner` here directly; everybody else calls `owner()`.
+class _PidMark:
+    """Stand for `unforked` where the system can't wipe a page: its first element is false once the pid is another."""
+
+    def __getitem__(self, index: int) -> int:
+        return os.getpid() == me.pid
+
+    def __setitem__(self, index: int, value: int) -> None: ...
+
+
+def _make_mark() -> Any:
+    if sys.platform != "linux":
+        return _PidMark()
+    try:
+        page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        page.madvise(_WIPE_ON_FORK)
+    except OSError:  # an older kernel, or somebody's imitation of one
+        return _PidMark()
+    page[0] = 1
+    return page
+
+
+#: This process. A lease reads `owner` here directly; everybody else calls `owner()`.
 me = _Self()
+
+#: Its first element is 0 after a fork that ran no hook (uWSGI, embedded interpreters): the kernel wipes the page in a
+#: child. A look at it costs a tenth of the system call `getpid`, and in a new namespace a child may have the same pid.
+unforked = _make_mark()
 
 
 def owner() -> Owner:
     """
     Tell who this process is now.
 
-    A fork that ran no hook (uWSGI, embedded interpreters) is noticed here by the pid and made up for.
+    A fork that ran no hook is noticed here, and made up for.
     """
-    if os.getpid() != me.pid:
+    if not unforked[0]:
         note_hookless_fork()
     return me.owner
 
@@ -170,25 +179,34 @@ def _run_exit_callbacks() -> None:
 
 
 def note_hookless_fork() -> None:
-    """Do what the child's hook does, late: the pid has changed and no hook has run."""
-    if os.getpid() != me.pid:
+    """Do what the child's hook does, late: none has run."""
+    if not unforked[0]:
         _after_fork_in_child()
 
 
-class _Thread:
-    """Stand for one thread, and die with it: identifiers of threads are used again."""
+class Thread:
+    """
+    Stand for one thread, and die with it: identifiers of threads are used again.
 
-    __slots__ = ("__weakref__",)
+    Attributes:
+        work: The unit of work that the thread entered last; see `_work.py`.
+    """
+
+    __slots__ = ("__weakref__", "work")
+
+    def __init__(self) -> None:
+        self.work: Any = None
 
 
 class _Here(threading.local):
-    """Keep the calling thread's `_Thread`."""
+    """Keep the calling thread's `Thread`."""
 
     def __init__(self) -> None:
-        self.thread = _Thread()
+        self.thread = Thread()
 
 
 _here = _Here()
+_loaded = sys.modules
 
 
 def current_runner() -> object:
@@ -199,15 +217,14 @@ def current_runner() -> object:
     program that has not loaded asyncio or greenlet runs neither. A thread that runs no greenlet stays the same
     runner when one of its tasks loads the package.
     """
-    modules = sys.modules
     try:  # contextlib.suppress would be three calls in Python, at every lease
-        asyncio = modules.get("asyncio")
         # current_task() raises where no loop runs, which costs more than the whole lease.
+        asyncio = _loaded.get("asyncio")
         if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 -- documented for event loops
             task: object = asyncio.current_task()
             if task is not None:
                 return task
-        greenlet = modules.get("greenlet")
+        greenlet = _loaded.get("greenlet")
         if greenlet is not None:
             current: Any = greenlet.getcurrent()
             if current.parent is not None:
@@ -232,51 +249,13 @@ def _after_fork_in_child() -> None:
     parent = me.owner
     me.pid = os.getpid()
     me.owner = Owner(me.pid, parent.generation + 1)
+    unforked[0] = 1
     watchers = me.watchers.list()
     try:
         disarm([entry for watcher in watchers for entry in watcher.sockets()])
     finally:  # whatever happened: no pool may hand out what the parent opened
         for watcher in watchers:
             watcher.after_fork_in_child(parent)
-
-
-def disarm(inherited: list[Socket]) -> None:
-    """
-    Put a dead socket where each inherited one was, without a byte on the wire.
-
-    ``dup2`` closes this process's reference only, atomically, and leaves the number occupied until the driver
-    itself closes it: nothing is closed twice, and a later use is an ordinary lost connection.
-
-    Source:
-        Experiment: no driver speaks or blocks afterwards, even if a parent's thread was in a query at the fork.
-    """
-    if not inherited:
-        return
-    dead = _dead_socket(inherited)
-    try:
-        for entry in inherited:
-            if Socket.of(entry.fd) == entry:
-                os.dup2(dead.fileno(), entry.fd, inheritable=False)
-    finally:
-        if all(entry.fd != dead.fileno() for entry in inherited):
-            dead.close()
-        else:
-            dead.detach()
-
-
-def _dead_socket(inherited: list[Socket]) -> _socket.socket:
-    """Make a socket whose peer has gone; one that never had a peer if the process has no descriptor left for two."""
-    try:
-        dead, peer = _socket.socketpair()  # gevent's socket module would start an event loop in the hook
-    except OSError:
-        try:
-            return _socket.socket(_socket.AF_UNIX)
-        except OSError:  # closing one of the inherited makes room, and the new one takes its very number
-            os.close(next(entry.fd for entry in inherited if Socket.of(entry.fd) == entry))
-            return _socket.socket(_socket.AF_UNIX)
-    peer.close()
-    dead.shutdown(_socket.SHUT_RDWR)
-    return dead
 
 
 if hasattr(os, "register_at_fork"):  # absent on Windows, which does not fork

@@ -260,10 +260,12 @@ def installed(app: Any) -> Registry | None:
 
 def default_registry() -> Registry:
     """Give the registry for use outside of tasks: that of the one installed app, else the process's."""
-    # The dictionary behind the weak one, whose own methods are calls in Python: this is asked at every lease. A process
-    # that Celery spawned has two copies of its one app.
-    found = {*_installed.data.values()} if _installed.data else ()  # type: ignore[attr-defined]  # not in its stub
-    return next(iter(found)) if len(found) == 1 else process_registry
+    # The dictionary behind the weak one, whose own methods are calls in Python: this is asked at every lease.
+    installed_ones: dict[Any, Registry] = _installed.data  # type: ignore[attr-defined]  # not in its stub
+    if not installed_ones:
+        return process_registry
+    found = set(installed_ones.values())  # a process that Celery spawned has two copies of its one app
+    return found.pop() if len(found) == 1 else process_registry
 
 
 def registries() -> list[Registry]:

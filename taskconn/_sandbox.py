@@ -79,7 +79,7 @@ class SandboxPool(Pool[Any]):
         self._count_as_used(pooled)
         return pooled
 
-    def give_back(self, pooled: Pooled[Any]) -> None:
+    def put_back(self, pooled: Pooled[Any]) -> None:
         """Leave the connection to the lease around this one, which has sent something by now."""
         pooled.holder = None
         self._count_as_used(pooled)
@@ -97,7 +97,7 @@ class SandboxPool(Pool[Any]):
 
     def close(self, pooled: Pooled[Any]) -> None:
         """Close nothing: the sandbox does."""
-        self.give_back(pooled)
+        self.put_back(pooled)
 
 
 class _Savepoints(Driver[Any]):

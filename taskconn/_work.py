@@ -12,7 +12,7 @@ from typing import Any, ParamSpec
 from . import _process
 from ._context import TaskContext, current_task, is_interrupt
 from ._pool import Pool
-from ._process import Owner, current_runner
+from ._process import Owner, Thread, current_runner
 
 __all__ = ["UnitOfWork", "active_work", "after_commit", "enter_work", "unended_leases"]
 
@@ -86,14 +86,21 @@ def _references_of_nobody() -> int:
 
 _NOBODYS = _references_of_nobody()
 
-#: The unit of work that was entered last. Copied into other threads and tasks, so its runner is compared each time.
+#: The unit of work that an asyncio task or greenlet entered last. Copied into other ones and threads, so its runner is
+#: compared each time. A thread's own is kept by its `Thread`, which is quicker to ask and copied nowhere.
 _current: ContextVar[UnitOfWork | None] = ContextVar("taskconn_work", default=None)
+
+
+def _last_work(runner: object, owner: Owner) -> UnitOfWork | None:
+    """Give the unit of work that *runner*, which is the calling one, entered last in this process."""
+    work: UnitOfWork | None = runner.work if type(runner) is Thread else _current.get()
+    return work if work is not None and work.owner is owner and work.runner() is runner else None
 
 
 def active_work(task: TaskContext | None) -> UnitOfWork | None:
     """Give the unit of work that a lease of *task* taken here and now would join; None if there is none."""
-    work = _current.get()
-    if work is None or work.owner is not _process.owner() or work.runner() is not current_runner():
+    work = _last_work(current_runner(), _process.owner())
+    if work is None:
         return None
     while not work.leases and work.outer is not None:  # nested tasks that have ended
         work = work.outer
@@ -106,11 +113,13 @@ def active_work(task: TaskContext | None) -> UnitOfWork | None:
 
 def enter_work(task: TaskContext | None, owner: Owner) -> UnitOfWork:
     """Give the unit of work for a lease of *task* taken here and now; a nested task gets one of its own."""
-    work = _current.get()
     runner = current_runner()
+    work: UnitOfWork | None = runner.work if type(runner) is Thread else _last_work(runner, owner)
     key = None if task is None else task.key
-    if work is not None and work.owner is owner and work.runner() is runner:
-        while not work.leases and work.outer is not None:
+    if work is None or work.owner is not owner:
+        work = None
+    else:
+        while work.outer is not None and not work.leases:
             work = work.outer
         if work.leases:
             if key is None or key == work.key:
@@ -121,10 +130,11 @@ def enter_work(task: TaskContext | None, owner: Owner) -> UnitOfWork:
                 work.callbacks.clear()
                 work.committed.clear()
             return work
-    else:
-        work = None
     work = UnitOfWork(owner, runner, key, work)
-    _current.set(work)
+    if type(runner) is Thread:
+        runner.work = work
+    else:
+        _current.set(work)
     return work
 
 
@@ -135,10 +145,9 @@ def unended_leases(*, of_tasks_only: bool) -> list[Any]:
     Args:
         of_tasks_only: Leave out those that were taken outside of tasks.
     """
-    owner, runner = _process.owner(), current_runner()
-    work = _current.get()
+    work = _last_work(current_runner(), _process.owner())
     found: list[Any] = []
-    while work is not None and work.owner is owner and work.runner() is runner:
+    while work is not None:
         if work.key is not None or not of_tasks_only:
             found += reversed(work.leases.values())
         work = work.outer

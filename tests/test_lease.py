@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import json
 import logging
-import subprocess
-import sys
 
 import pytest
 
@@ -178,58 +175,7 @@ def test_interrupt_in_a_health_check_drops_the_connection(monkeypatch: pytest.Mo
     assert app.stats()["open"] == 0
 
 
-# -- cost --------------------------------------------------------------------------------------------------------------
-
-#: Functions of C that a warm lease may call. None is a system call but `getpid`; `monotonic` is read without one.
-ALLOWED_C_CALLS = {"_get_running_loop", "append", "get", "getcurrent", "getpid", "_getframe", "isinstance", "len"} | {
-    "monotonic",
-    "pop",
-}
-
-COST = """
-import json, sys
-loaded, way = sys.argv[1:]
-if loaded == "loaded":
-    import asyncio, greenlet
-import taskconn
-from taskconn.testing import FakeDriver
-
-registry = taskconn._registry.process_registry
-handle = registry.add("default", FakeDriver())
-handles = {"by name": "default", "by handle": handle}
-if way == "with_db":
-    @taskconn.with_db
-    def once(db): pass
-else:
-    def once():
-        with taskconn.lease(handles[way]): pass
-
-once()
-python, native = [], set()
-
-def note(frame, event, argument):
-    if event == "call":
-        python.append(frame.f_code.co_name)
-    elif event == "c_call":
-        native.add(argument.__name__)
-
-sys.setprofile(note)
-once()
-sys.setprofile(None)
-print(json.dumps([python, sorted(native - {"setprofile"})]))
-"""
-
-
-@pytest.mark.parametrize("way", ["by name", "by handle", "with_db"])
-@pytest.mark.parametrize("loaded", ["alone", "loaded"])
-def test_lease_costs_15_calls_and_no_system_call(loaded: str, way: str) -> None:
-    """A warm lease costs at most 15 calls of Python functions, in and out, and nothing of C that asks the system."""
-    done = subprocess.run([sys.executable, "-c", COST, loaded, way], capture_output=True, text=True, check=True)
-
-    python, native = json.loads(done.stdout)
-
-    assert len(python) - (way != "with_db") <= 15, python  # without the call of `once`, unless it is what is measured
-    assert set(native) <= ALLOWED_C_CALLS
+# -- the rest ----------------------------------------------------------------------------------------------------------
 
 
 def test_lines_of_the_log_name_alias_and_process(caplog: pytest.LogCaptureFixture) -> None:

@@ -139,10 +139,24 @@ def test_idle_connection_is_replaced(clock: Clock) -> None:
 
     for _ in range(3):
         clock.now += 9
-        assert use(app) is db
+        with app.lease() as same:
+            same.execute("INSERT")
+        assert same is db
     clock.now += 11
 
     assert use(app) is not db
+
+
+def test_lease_that_says_nothing_proves_nothing(clock: Clock) -> None:
+    """Only a statement, or a health check, makes a connection younger: the server has not heard of the other leases."""
+    app = fake(health_check_interval=10)
+    db = use(app)
+
+    for _ in range(6):
+        clock.now += 2
+        assert use(app) is db
+
+    assert db.calls == ["ping"]
 
 
 def test_short_idle_time_is_kept(clock: Clock) -> None:

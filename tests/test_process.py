@@ -118,6 +118,39 @@ assert use() is mine, "the parent's connection goes on"
 """)
 
 
+def test_fork_without_hooks_is_noticed_where_no_page_can_be_wiped() -> None:
+    """On kernels that can't wipe a page at a fork, child and grandchild are told by their pids."""
+    run("""
+assert sys.platform != "linux" or type(taskconn._process.unforked).__name__ == "mmap"
+taskconn._process.unforked = taskconn._lease.unforked = taskconn._process._PidMark()
+mine = use()
+fork = ctypes.CDLL(None).fork
+pid = fork()
+if pid == 0:
+    own = use()
+    assert own is not mine
+    pid = fork()
+    if pid == 0:
+        assert use() not in (own, mine)
+        os._exit(0)
+    wait(pid)
+    os._exit(0)
+wait(pid)
+assert use() is mine
+""")
+
+
+def test_old_kernel_is_no_obstacle() -> None:
+    """A kernel that refuses to wipe pages has the process fall back to its pid."""
+    run("""
+import mmap
+class Refusing:
+    def __init__(self, *args, **kwargs): raise OSError(22, "Invalid argument")
+mmap.mmap = Refusing
+assert type(taskconn._process._make_mark()) is taskconn._process._PidMark
+""")
+
+
 @every_way
 def test_inherited_lease_is_refused_and_left_in_silence(way: str) -> None:
     """Leaving an inherited block says and raises nothing; its connection names alias, both pids and the way out."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import weakref
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery import _state
 
@@ -23,8 +24,16 @@ class _Worker:
     limits: Limits | None = None
 
 
-#: What was found out about an attempt, by its request object.
-_contexts: weakref.WeakKeyDictionary[Any, TaskContext] = weakref.WeakKeyDictionary()
+class _Context(NamedTuple):
+    """What was found out about an attempt, for as long as its request object lives."""
+
+    request: weakref.ref[Any]
+    task: TaskContext
+
+
+#: What was found out about attempts, by the ids of their request objects. A `WeakKeyDictionary` takes longer to ask, an
+#: attribute of the request would be copied into others.
+_contexts: dict[int, _Context] = {}
 
 #: Tasks that run in the calling thread or greenlet, outermost first; `celery.current_task` shows the last one only.
 _stack: Any = _state._task_stack  # type: ignore[attr-defined]  # noqa: SLF001 -- not in its stubs
@@ -42,26 +51,34 @@ def running_task() -> TaskContext | None:
     A direct call (``task()``, ``task.run()``, ``map``) belongs to the attempt around it. ``apply()``, eager mode and
     an eager retry, which keeps the id, are attempts of their own: each has a request object of its own.
     """
-    task = _stack.top
+    task = _top(_stack)
     if task is None:
         if _apps.waiting:
             _apps.adopt_waiting()
         return None
-    request = task.request_stack.top
-    context = _contexts.get(request) if request is not None else None
-    return context if context is not None else _describe_enclosing()
+    context = _contexts.get(id(_top(task.request_stack)))
+    return context.task if context is not None else _describe_enclosing()
 
 
 def note_start(task: Any) -> None:
     """Describe the attempt that begins now, so that its deadline counts from here."""
     request = task.request_stack.top
-    if request is not None and request not in _contexts:
+    if request is not None:
         _describe(task, request)
 
 
 def is_outermost() -> bool:
     """Tell whether the task that runs in the calling thread or greenlet is not part of another one."""
     return len(_stack) == 1
+
+
+def _top(stack: Any) -> Any:
+    """Give what stands on top of one of Celery's stacks; None if it is empty. Its own ``top`` takes far longer."""
+    local = getattr(stack, "_local", None)
+    if local is None:  # Celery was told to USE_FAST_LOCALS
+        return stack.top
+    held = local.__storage__.get(local.__ident_func__())
+    return held["stack"][-1] if held else None
 
 
 def _describe_enclosing() -> TaskContext | None:
@@ -74,7 +91,7 @@ def _describe_enclosing() -> TaskContext | None:
             continue
         request = requests[-depth]
         if not _is_called_directly(request, requests[-depth - 1] if depth < len(requests) else None):
-            return _contexts.get(request) or _describe(task, request)
+            return _describe(task, request)
     return None
 
 
@@ -95,6 +112,10 @@ def _is_called_directly(request: Any, below: Any) -> bool:
 
 
 def _describe(task: Any, request: Any) -> TaskContext:
+    key = id(request)
+    known = _contexts.get(key)
+    if known is not None:
+        return known.task
     context = TaskContext(
         key=object(),
         system="celery",
@@ -103,8 +124,12 @@ def _describe(task: Any, request: Any) -> TaskContext:
         registry=_apps.registry_of(task.app),
         deadline=_deadline(task, request),
     )
-    _contexts[request] = context
+    _contexts[key] = _Context(weakref.ref(request, functools.partial(_forget, key)), context)
     return context
+
+
+def _forget(key: int, _: object, contexts: dict[int, _Context] = _contexts) -> None:
+    contexts.pop(key, None)  # bound as a default, for a module's names go before its objects do
 
 
 def _deadline(task: Any, request: Any) -> float | None:
