@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from ._process import getpid
@@ -19,7 +18,7 @@ __all__ = ["Reader", "boolean", "label", "read", "refuse_autocommit", "refuse_un
 Reader = Callable[[str], Any]
 
 _BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-_OPTION_NAMES = tuple(option.name for option in fields(Options))
+_OPTION_NAMES = tuple(Options.__annotations__)
 
 
 def boolean(text: str) -> bool:

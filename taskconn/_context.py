@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ._interrupts import add_interrupts, is_interrupt
@@ -25,7 +24,6 @@ _TASK_CLASSES = frozenset(
 )
 
 
-@dataclass(frozen=True)
 class TaskContext:
     """
     Describe the task that runs now.
@@ -40,13 +38,26 @@ class TaskContext:
         returns_commit: Says of a returned value whether it means success (RQ's ``Retry`` does not).
     """
 
-    key: object
-    system: str
-    task_id: str
-    name: str
-    registry: Registry | None = None
-    deadline: float | None = None
-    returns_commit: Callable[[object], bool] | None = None
+    __slots__ = ("deadline", "key", "name", "registry", "returns_commit", "system", "task_id")
+
+    def __init__(
+        self,
+        key: object,
+        system: str,
+        task_id: str,
+        name: str,
+        registry: Registry | None = None,
+        *,
+        deadline: float | None = None,
+        returns_commit: Callable[[object], bool] | None = None,
+    ) -> None:
+        self.key = key
+        self.system = system
+        self.task_id = task_id
+        self.name = name
+        self.registry = registry
+        self.deadline = deadline
+        self.returns_commit = returns_commit
 
 
 _loaded = sys.modules

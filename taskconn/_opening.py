@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -128,4 +127,8 @@ class Opener(Generic[C]):
 
     def _lifetime_s(self) -> float:
         max_age = self._options.max_age
-        return float("inf") if max_age is None else max_age * (1 - self._options.jitter * random.random())
+        if max_age is None:
+            return float("inf")
+        import random  # noqa: PLC0415 -- half as dear as all of this layer; most programs have it when they connect
+
+        return max_age * (1 - self._options.jitter * random.random())

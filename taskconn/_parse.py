@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from ._option_values import is_import_name, is_option, nearest, options_from
@@ -16,7 +16,7 @@ from .options import Options
 __all__ = ["parse"]
 
 _KEYS = ("url", "scheme", "driver", *PARTS, "user_from", "password_from", "query", "connect_args")
-_KNOWN = (*_KEYS, *(option.name for option in fields(Options)))
+_KNOWN = (*_KEYS, *Options.__annotations__)
 
 #: Names that other libraries have for what is meant.
 _SYNONYMS: Mapping[str, str] = {

@@ -7,9 +7,9 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
-from . import _process, config
+from . import _process
+from ._entries import Entry, Settings
 from ._pool import Pool
-from .config import Settings
 from .driver import Driver
 from .errors import NotConfiguredError, UnknownAliasError
 
@@ -49,21 +49,6 @@ class Handle(Generic[C]):
         return hash((self.alias, id(self.registry)))
 
 
-class _Entry:
-    """How to connect to one alias: parsed settings, and the driver if it was given as an object."""
-
-    __slots__ = ("driver", "settings")
-
-    def __init__(self, settings: Settings, driver: Driver[Any] | None = None) -> None:
-        self.settings = settings
-        self.driver = driver
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Entry) and (other.settings, other.driver) == (self.settings, self.driver)
-
-    __hash__ = None  # type: ignore[assignment]  # compared only
-
-
 #: Every registry of this process, so that a changed entry reaches those who borrowed its pool.
 _registries: _process.WeakMembers[Registry] = _process.WeakMembers()
 
@@ -85,8 +70,8 @@ class Registry:
     def __init__(
         self, *, above: Registry | None = None, below: Callable[[], Mapping[str, Settings]] | None = None
     ) -> None:
-        self._explicit: dict[str, _Entry] = {}
-        self._settings: dict[str, _Entry] = {}
+        self._explicit: dict[str, Entry] = {}
+        self._settings: dict[str, Entry] = {}
         self._above = above
         self._below = below
         self._pools: dict[str, Pool[Any]] = {}
@@ -116,26 +101,32 @@ class Registry:
         Raises:
             ConfigurationError: Something is malformed or unknown.
         """
+        from . import config  # noqa: PLC0415 -- see `Settings`
+
         if isinstance(target, Driver):
             url = options.pop("url", f"{type(target).__name__.lower()}://")
-            self._replace(self._explicit, alias, _Entry(config.parse(alias, url, **options), target))
+            self._replace(self._explicit, alias, Entry(config.parse(alias, url, **options), target))
         else:
-            self._replace(self._explicit, alias, _Entry(config.parse(alias, target, **options)))
+            self._replace(self._explicit, alias, Entry(config.parse(alias, target, **options)))
         return Handle(alias, self)
 
     def configure(self, databases: Mapping[str, Any]) -> None:
         """Add every alias of *databases*; all are parsed before the first is taken over."""
+        from . import config  # noqa: PLC0415 -- see `Settings`
+
         for alias, settings in config.parse_databases(databases).items():
-            self._replace(self._explicit, alias, _Entry(settings))
+            self._replace(self._explicit, alias, Entry(settings))
 
     def use_settings(self, databases: Mapping[str, Any]) -> None:
         """Take over a task system's settings: they rank below explicit entries, and what they leave out is gone."""
+        from . import config  # noqa: PLC0415 -- see `Settings`
+
         parsed = config.parse_databases(databases)
         for alias in set(self._settings) - set(parsed):
             del self._settings[alias]
             self._refresh(alias)
         for alias, settings in parsed.items():
-            self._replace(self._settings, alias, _Entry(settings))
+            self._replace(self._settings, alias, Entry(settings))
 
     def aliases(self) -> list[str]:
         """List the aliases of all layers, in the order of their rank."""
@@ -202,7 +193,7 @@ class Registry:
 
     # -- private ---------------------------------------------------------------------------------------------
 
-    def _replace(self, layer: dict[str, _Entry], alias: str, entry: _Entry) -> None:
+    def _replace(self, layer: dict[str, Entry], alias: str, entry: Entry) -> None:
         if layer.get(alias) != entry:
             layer[alias] = entry
             self._refresh(alias)
@@ -215,7 +206,7 @@ class Registry:
                 if pool is not None:
                     pool.retire()
 
-    def _find(self, alias: str) -> tuple[Registry, _Entry]:
+    def _find(self, alias: str) -> tuple[Registry, Entry]:
         """Find the layer that says how to connect to *alias*, and the registry whose pool it is."""
         above, below = self._above, self._below() if self._below else {}
         if alias in self._explicit:
@@ -225,7 +216,9 @@ class Registry:
         if alias in self._settings:
             return self, self._settings[alias]
         if alias in below:
-            return self, _Entry(below[alias])
+            return self, Entry(below[alias])
+        from . import config  # noqa: PLC0415 -- see `Settings`
+
         known = self.aliases()
         if not known:
             raise NotConfiguredError(alias)
@@ -241,8 +234,12 @@ class Registry:
         return self._pools.setdefault(alias, Pool(alias, driver, settings.target, settings.options))
 
 
-#: Settings that rank last.
-environment = config.Environment()
+def environment() -> Mapping[str, Settings]:
+    """Give the environment's settings, which rank last."""
+    from . import config  # noqa: PLC0415 -- see `Settings`
+
+    return config.environment()
+
 
 #: What `taskconn.configure()` writes to.
 process_registry = Registry(below=environment)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from ._registry import override
 from ._settle import roll_back
 from .driver import Driver, Session, Target
 from .errors import AcquireTimeoutError, InheritedConnectionError, InvalidSettingsError, ManualSettlementError
+from .options import Options
 
 __all__ = ["open_sandbox"]
 
@@ -49,7 +49,7 @@ class SandboxPool(Pool[Any]):
     """Give each lease of an alias the sandbox's one connection, behind a savepoint of its own."""
 
     def __init__(self, pool: Pool[Any], base: Pooled[Any]) -> None:
-        options = dataclasses.replace(pool.options, max_age=None, max_size=None, reset=False)
+        options = Options(**{**pool.options.as_dict(), "max_age": None, "max_size": None, "reset": False})
         self._savepoints = _Savepoints(pool.driver)
         super().__init__(pool.alias, self._savepoints, pool.target, options)
         self.shared = base.connection

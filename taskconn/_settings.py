@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import drivers
@@ -94,9 +94,9 @@ class Settings:
 
     def __repr__(self) -> str:
         changed = [
-            f" {option.name}={'callable' if callable(value) else repr(value)}"
-            for option in fields(Options)
-            if (value := getattr(self.options, option.name)) != option.default
+            f" {name}={'callable' if callable(value) else repr(value)}"
+            for name, value in self.options.as_dict().items()
+            if value != getattr(Options, name)
         ]
         return f"<Settings {self.alias!r} {self.shown}{''.join(changed)}>"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,6 +18,7 @@ __all__ = [
     "Environment",
     "Secret",
     "Settings",
+    "environment",
     "from_environment",
     "nearest",
     "parse",
@@ -131,6 +131,9 @@ class Environment:
         return self._settings
 
 
+environment = Environment()
+
+
 def _raw(databases: object) -> Mapping[str, Any]:
     if isinstance(databases, Databases):
         return databases.raw
@@ -149,6 +152,8 @@ def _shown(alias: str, value: Any) -> str:
 
 def _require_picklable(alias: str, value: object) -> None:
     """Name the alias whose settings a spawned worker could not be sent; pickle itself names only the object."""
+    import pickle  # noqa: PLC0415 -- needed where settings are pickled, which has imported it
+
     try:
         pickle.dumps(value)
     except Exception as error:

@@ -6,11 +6,10 @@ import contextlib
 import enum
 import select
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Generic, TypeVar
 
-from .options import Options
+from ._target import Target
 
 __all__ = ["Driver", "Peek", "Session", "Target"]
 
@@ -20,43 +19,6 @@ C = TypeVar("C")
 _GONE = getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0) | getattr(select, "POLLRDHUP", 0)
 _GONE |= getattr(select, "POLLNVAL", 0)
 _READABLE = getattr(select, "POLLIN", 0) | getattr(select, "POLLPRI", 0) | getattr(select, "POLLRDHUP", 0)
-
-
-@dataclass(frozen=True, repr=False)
-class Target:
-    """
-    Say where to connect, for one open: callables for URL and password have been asked.
-
-    Attributes:
-        alias: Name of the connection, for messages.
-        scheme: Scheme of the URL, such as ``mysql+pymysql``.
-        host, port, user, password, database: Parts of the URL, unquoted; None where it has none.
-        query: The URL's query parameters that are not options of taskconn: the driver's connect arguments by
-            their own names, as strings.
-        connect_args: The driver's connect arguments as objects.
-        options: Options of the alias.
-    """
-
-    alias: str
-    scheme: str
-    host: str | None = None
-    port: int | None = None
-    user: str | None = None
-    password: str | None = None
-    database: str | None = None
-    query: Mapping[str, str] = field(default_factory=dict)
-    connect_args: Mapping[str, Any] = field(default_factory=dict)
-    options: Options = field(default_factory=Options)
-
-    @property
-    def address(self) -> str:
-        """Where to, without user and password: ``db.example:3306``, or a path."""
-        if self.host is None:
-            return self.query.get("unix_socket") or self.query.get("host") or self.database or self.scheme
-        return self.host if self.port is None else f"{self.host}:{self.port}"
-
-    def __repr__(self) -> str:
-        return f"<Target {self.alias!r} {self.scheme} {self.address}>"
 
 
 class Session:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 __all__ = ["Options"]
 
 
-@dataclass(frozen=True)
 class Options:
     """
     Say how connections of one alias are kept. All times are in seconds; None is "no limit".
@@ -17,8 +15,9 @@ class Options:
     Attributes:
         max_age: Replace a connection that is older, when it is next taken.
         jitter: Part of `max_age` by which it is shortened at random, from 0 to 1: a fleet does not expire at once.
-        max_idle: Replace a connection that was unused for longer.
-        health_check_interval: Unused for longer, a connection is asked for a round trip before it is given to a task.
+        max_idle: Replace a connection whose last statement is longer ago; a lease that sends none does not count.
+        health_check_interval: A connection whose last statement is longer ago is asked for a round trip before a task
+            gets it.
         connect_timeout: Longest wait for one try to connect, and for a health check.
         acquire_timeout: Longest wait for a connection where `max_size` are in use.
         settle_timeout: Longest wait for COMMIT or ROLLBACK.
@@ -63,3 +62,26 @@ class Options:
     connect: Callable[..., Any] | str | None = None
     check: Callable[[Any], object] | str | None = None
     close: Callable[[Any], object] | str | None = None
+
+    # No dataclass: that module, and what it writes and compiles here, would be a fifth of `import taskconn`.
+
+    def __init__(self, **given: Any) -> None:
+        for name in given:
+            if name not in Options.__annotations__:
+                raise TypeError(f"there is no option {name!r}")
+        vars(self).update(given)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"option {name!r} can't be changed; make other Options")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Options) and other.as_dict() == self.as_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # holds mappings
+
+    def __repr__(self) -> str:
+        return f"Options({', '.join(f'{name}={value!r}' for name, value in self.as_dict().items())})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give every option's value by its name."""
+        return {name: getattr(self, name) for name in Options.__annotations__}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import sys
 import threading
 from collections.abc import Iterator
@@ -112,7 +113,7 @@ def test_old_connection_is_replaced(clock: Clock) -> None:
 def test_jitter_shortens_the_age(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """``jitter`` is the part of ``max_age`` by which a connection may go earlier, at random."""
     app = fake(max_age=100, jitter=0.5)
-    monkeypatch.setattr(_opening.random, "random", lambda: 1.0)
+    monkeypatch.setattr(random, "random", lambda: 1.0)
     db = use(app)
 
     clock.now += 49

@@ -1,0 +1,44 @@
+"""One alias in a registry: how to connect to it. What people write for it is read by `config.py`."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from .driver import Driver, Target
+from .options import Options
+
+__all__ = ["Entry", "Settings"]
+
+
+class Settings(Protocol):
+    """
+    Know how to connect to one alias: what a registry needs of `config.Settings`.
+
+    `config` is imported with the first alias. It takes as long as the rest of `import taskconn`, and a process whose
+    settings come from elsewhere, or which only sends tasks, never needs it.
+    """
+
+    @property
+    def options(self) -> Options:
+        """Options of the alias."""
+
+    def driver_class(self) -> type[Driver[Any]]:
+        """Import the driver."""
+
+    def target(self) -> Target:
+        """Say where to connect now."""
+
+
+class Entry:
+    """How to connect to one alias: parsed settings, and the driver if it was given as an object."""
+
+    __slots__ = ("driver", "settings")
+
+    def __init__(self, settings: Settings, driver: Driver[Any] | None = None) -> None:
+        self.settings = settings
+        self.driver = driver
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entry) and (other.settings, other.driver) == (self.settings, self.driver)
+
+    __hash__ = None  # type: ignore[assignment]  # compared only
