@@ -11,7 +11,7 @@ from mysql.connector import errors
 from mysql.connector.connection import MySQLConnection
 from mysql.connector.constants import ServerCmd
 
-from ..._guard import Guard, guarded_class
+from ..._interruptible import Interruptible, guarded_class
 from ..._process import getpid
 from ...driver import Session
 from ._cursor import GuardedCursor
@@ -31,7 +31,7 @@ _LONGER_THAN_EOF = 13
 _FRAGMENT = b"\xff\xff\xff"
 
 
-class WireConnection(Guard, MySQLConnection):
+class WireConnection(Interruptible, MySQLConnection):
     """
     A connection of one process, dropped at once when anything but the library's own error interrupts it.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from MySQLdb.constants import CR
 
-from ..._guard import guarded_class, watchdog
+from ..._interruptible import guarded_class, watchdog
 from ...driver import Peek, Session, peek
 from ._cursor import GuardedCursor
 from ._wire import WireConnection, errors

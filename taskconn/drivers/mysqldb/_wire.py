@@ -15,7 +15,7 @@ import MySQLdb.connections
 from MySQLdb import _mysql
 from MySQLdb.constants import CR
 
-from ..._guard import Guard, wait_readable, watchdog
+from ..._interruptible import Interruptible, wait_readable, watchdog
 from ..._process import Socket, disarm, getpid
 from ...driver import Session
 
@@ -28,7 +28,7 @@ _monotonic = time.monotonic
 _more_results: Callable[[Any], int] | None = getattr(_mysql.connection, "more_results", None)
 
 
-class WireConnection(Guard, MySQLdb.connections.Connection):  # type: ignore[misc]  # no types
+class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ignore[misc]  # no types
     """
     A connection of one process. Python waits for its replies, not C: a signal is heard at once, other greenlets run.
 

@@ -1,4 +1,4 @@
-"""The guard of one connection, for drivers whose connection class is their own: its process, and what is in flight."""
+"""A connection class that may be interrupted, for drivers: whose process it is, and what is in flight."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ._process import getpid
 from .driver import Session
 from .errors import InheritedConnectionError, TaintedConnectionError
 
-__all__ = ["Guard", "guarded_class", "wait_readable", "watchdog"]
+__all__ = ["Interruptible", "guarded_class", "wait_readable", "watchdog"]
 
 T = TypeVar("T")
 
 
-class Guard:
+class Interruptible:
     """
     Mix into a connection class: each exchange with the server is marked, and what interrupts it drops the connection.
 
