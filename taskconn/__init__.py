@@ -9,6 +9,7 @@ from ._injection import with_db
 from ._lease import Lease, lease
 from ._proxy import proxy
 from ._registry import Handle, Registry, close_all, install, installed, process_registry, registries
+from ._savepoint import savepoint
 from ._work import after_commit
 from .errors import TaskconnError
 
@@ -22,6 +23,7 @@ __all__ = [
     "configure",
     "lease",
     "proxy",
+    "savepoint",
     "stats",
     "with_db",
 ]

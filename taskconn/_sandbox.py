@@ -120,6 +120,19 @@ class _Savepoints(Driver[Any]):
         self._driver.savepoint(connection, name)
         self._names.append(name)
 
+    @property
+    def has_savepoints(self) -> bool:
+        return self._driver.has_savepoints
+
+    def savepoint(self, connection: Any, name: str) -> None:
+        self._driver.savepoint(connection, name)
+
+    def release(self, connection: Any, name: str) -> None:
+        self._driver.release(connection, name)
+
+    def rollback_to(self, connection: Any, name: str) -> None:
+        self._driver.rollback_to(connection, name)
+
     def open(self, target: Target, timeout_s: float) -> Any:
         raise NotImplementedError  # a sandbox opens nothing
 

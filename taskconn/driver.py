@@ -194,6 +194,11 @@ class Driver(ABC, Generic[C]):
     def rollback(self, connection: C, timeout_s: float) -> None:
         """Roll back, within *timeout_s*. Raises as `commit` does."""
 
+    @property
+    def has_savepoints(self) -> bool:
+        """Can `savepoint`, `release` and `rollback_to` be called?"""
+        return self.transactional
+
     def savepoint(self, connection: C, name: str) -> None:
         """Set a savepoint; it begins a transaction where none is open. Raises what the library raises."""
         _execute(connection, f"SAVEPOINT {name}")

@@ -84,6 +84,7 @@ class Callables(Driver[Client]):
     transactional = False
     counts_statements = False
     notices_interrupts = False
+    has_savepoints = False  # `commit` and `rollback` don't tell that it speaks SQL
 
     @property
     def errors(self) -> tuple[type[BaseException], ...]:

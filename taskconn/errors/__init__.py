@@ -30,6 +30,8 @@ from ._outcome import (
     OutcomeError,
     PartialCommitError,
     RollbackOnlyError,
+    SavepointError,
+    SavepointLostError,
 )
 
 __all__ = [
@@ -50,6 +52,8 @@ __all__ = [
     "OutcomeError",
     "PartialCommitError",
     "RollbackOnlyError",
+    "SavepointError",
+    "SavepointLostError",
     "TaintedConnectionError",
     "TaskconnError",
     "UnknownAliasError",

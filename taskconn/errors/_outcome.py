@@ -61,3 +61,31 @@ class ManualSettlementError(OutcomeError):
         "It would settle work that belongs to somebody else.\n"
         "Leave it to the outermost lease, or take a lease outside of it for work of your own."
     )
+
+
+class SavepointError(OutcomeError):
+    """A savepoint was asked for where there can be none."""
+
+    alias: str
+    problem: str
+    remedy: str
+    _fields = ("alias", "problem", "remedy")
+    _message = (
+        "No savepoint was set on connection {alias!r}: {problem}.\n"
+        "What the block does could not be undone alone.\n"
+        "{remedy}"
+    )
+
+
+class SavepointLostError(OutcomeError):
+    """The end of a savepoint's block found no savepoint any more."""
+
+    alias: str
+    reason: str
+    _fields = ("alias", "reason")
+    _message = (
+        "The savepoint on connection {alias!r} could be neither kept nor undone: {reason}\n"
+        "A statement in its block has ended the transaction (DDL in MySQL does, and COMMIT as text), so that what came "
+        "before may be committed; or it has left rows unread.\n"
+        "Move such statements out of the block. The lease around it is rolled back."
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from typing_extensions import assert_type
 
-from taskconn import Handle, Registry, lease, proxy, with_db
+from taskconn import Handle, Registry, lease, proxy, savepoint, with_db
 from taskconn.testing import FakeConnection, FakeDriver
 
 registry = Registry()
@@ -116,3 +116,8 @@ with lease("default") as untyped:
 
 assert_type(proxy(fake), FakeConnection)
 assert_type(proxy("default"), Any)
+
+with savepoint(fake) as same:
+    assert_type(same, FakeConnection)
+with savepoint("cache") as anything:
+    assert_type(anything, Any)

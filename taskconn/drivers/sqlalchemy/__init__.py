@@ -17,6 +17,7 @@ from ..._arguments import refuse_autocommit, refuse_unknown
 from ..._process import Owner
 from ...driver import Driver, Peek, Session, Target
 from ...errors import InvalidSettingsError
+from . import _savepoints
 from ._connection import Connection, TaskSession
 from ._engine import EngineClient, Guarding, make_engine, opening, url_of
 from ._libraries import library_of
@@ -135,6 +136,18 @@ class SQLAlchemy(Driver[Any]):
     def rollback(self, connection: Connection | EngineClient, timeout_s: float) -> None:
         """Roll all of it back."""
         connection.settle(is_commit=False, timeout_s=timeout_s)
+
+    def savepoint(self, connection: Connection, name: str) -> None:
+        """Begin a nested transaction of the session's, or of the connection's."""
+        _savepoints.begin(connection, name)
+
+    def release(self, connection: Connection, name: str) -> None:
+        """Flush, and end the nested transaction; nothing if `rollback_to` has ended it."""
+        _savepoints.release(connection, name)
+
+    def rollback_to(self, connection: Connection, name: str) -> None:
+        """Roll the nested transaction back, which ends it."""
+        _savepoints.rollback_to(connection, name)
 
     def restore(self, connection: Connection | EngineClient) -> None:
         """Put back isolation level, autocommit and execution options."""

@@ -72,7 +72,13 @@ class TaskSession(sqlalchemy.orm.Session):
 
 
 class Connection(sqlalchemy.engine.Connection):
-    """A connection of one process, checked out for good: taskconn's pool is the pool."""
+    """
+    A connection of one process, checked out for good: taskconn's pool is the pool.
+
+    Attributes:
+        guard: The guard of the DBAPI's connection.
+        savepoints: Nested transactions of taskconn's savepoints, by name: the session's or own one, and the own one.
+    """
 
     def __init__(self, engine: sqlalchemy.engine.Engine, *, injects_session: bool) -> None:
         super().__init__(engine)
@@ -80,6 +86,7 @@ class Connection(sqlalchemy.engine.Connection):
         self._injects_session = injects_session
         self._orm: TaskSession | None = None
         self._at_open = self._execution_options
+        self.savepoints: dict[str, tuple[Any, Any]] = {}
         self.guard.has_unsent = _Unsent(self)
         self.guard.sent = 0
 

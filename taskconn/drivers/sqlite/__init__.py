@@ -127,6 +127,12 @@ class SQLite(Driver[Connection]):
         """Roll back."""
         connection.settle(is_commit=False)
 
+    def savepoint(self, connection: Connection, name: str) -> None:
+        """Set a savepoint; outside of a transaction, its release would commit."""
+        if not connection.in_transaction:
+            connection.execute("BEGIN").close()
+        super().savepoint(connection, name)
+
     def restore(self, connection: Connection) -> None:
         """Put back isolation level, row factory and text factory."""
         connection.restore()
