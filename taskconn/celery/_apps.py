@@ -10,13 +10,14 @@ from typing import Any
 
 import celery.app.base
 from celery import _state
+from celery.app.utils import find_app
 
 from .. import _registry
 from .._registry import Registry, environment, process_registry
 from ..config import Databases, parse_databases
 from ..errors import ConfigurationError
 
-__all__ = ["SETTING", "adopt", "adopt_copy", "adopt_waiting", "install", "registry_of", "waiting", "watch"]
+__all__ = ["SETTING", "adopt", "adopt_copy", "adopt_waiting", "install", "load", "registry_of", "waiting", "watch"]
 
 log = logging.getLogger("taskconn")
 
@@ -54,6 +55,18 @@ def install(app: Any, databases: Any) -> Registry:
     if databases is None:
         _meet(app)
     return registry
+
+
+def load(name: str) -> Any:
+    """
+    Find an app by *name*, as `celery -A` takes it, and import its task modules, as a worker does: they may configure.
+
+    Raises:
+        Exception: What the import raises.
+    """
+    app = find_app(name)
+    app.loader.import_default_modules()
+    return app
 
 
 def watch() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._base import TaskconnError
 from ._configuration import (
+    CommandTargetError,
     ConfigurationError,
     DecorationError,
     DriverNotInstalledError,
@@ -36,6 +37,7 @@ from ._outcome import (
 
 __all__ = [
     "AcquireTimeoutError",
+    "CommandTargetError",
     "CommitOutcomeUnknownError",
     "ConfigurationError",
     "ConnectionError",

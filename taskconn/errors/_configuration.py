@@ -100,3 +100,17 @@ class DecorationError(ConfigurationError):
     remedy: str
     _fields = ("function", "problem", "remedy")
     _message = "`with_db` can't be used on {function}: {problem}.\n{remedy}"
+
+
+class CommandTargetError(ConfigurationError):
+    """A command of `taskconn` was told to look at settings that it can't get."""
+
+    target: str
+    problem: str
+    remedy: str
+    _fields = ("target", "problem", "remedy")
+    _message = (
+        "The command can't work with {target!r}: {problem}.\n"
+        "It has to see the settings that a worker sees, or it would speak of another database.\n"
+        "{remedy}"
+    )

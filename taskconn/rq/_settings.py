@@ -21,15 +21,18 @@ _VARIABLE = "TASKCONN_CONFIG"
 _loaded: list[str] = []
 
 
-def load() -> None:
+def load(name: str | None = None) -> None:
     """
     Take over the settings module's databases, once. They rank below `taskconn.configure`, above the environment.
+
+    Args:
+        name: The module; None is the one that the ``rq`` command line, or the environment, names.
 
     Raises:
         ImportError: The module can't be imported.
         ConfigurationError: What it says is malformed.
     """
-    name = _module_name()
+    name = name or _module_name()
     if name is None or _loaded[-1:] == [name]:
         return
     module = importlib.import_module(name)
