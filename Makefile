@@ -7,11 +7,13 @@ DEMO_ARGS ?=
 WORKERS ?= 3
 # Extras for `make oldest`, all of them if empty.
 OLDEST ?=
+# Tables for `make bench`, all of them if empty: `make bench BENCH="fake opening"`; `BENCH=--quick` is a smoke test.
+BENCH ?=
 
 BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help venv servers mysqlclient test drivers matrix oldest portable coverage lint format demo compat clean
+.PHONY: help venv servers mysqlclient test drivers matrix oldest portable coverage lint format demo bench compat clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +29,7 @@ help:
 	@echo 'make lint      ruff, mypy, pyright, import-linter'
 	@echo 'make format    let ruff mend what it can'
 	@echo 'make demo      Celery, RQ and multiprocessing at work, with the proof'
+	@echo 'make bench     what taskconn costs, beside what you would pick instead, into benchmarks/RESULTS.md (long)'
 	@echo "make compat    RQ's own worker tests with taskconn's workers (long)"
 	@echo 'make clean     remove all that these targets made'
 
@@ -81,6 +84,9 @@ format: venv
 demo: venv
 	@.ci/servers demo
 	$(BIN)/python -m examples.demo $(DEMO_ARGS)
+
+bench: venv mysqlclient servers
+	$(BIN)/python -m benchmarks $(BENCH)
 
 compat: venv servers
 	$(BIN)/python tests/compat/rq_suite.py

@@ -1,0 +1,41 @@
+"""Run tables: ``python -m benchmarks``, or ``python -m benchmarks fake opening --quick``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from contextlib import ExitStack
+
+from . import report
+from .harness import run_table
+from .stage import Stage
+from .tables import load, names
+
+
+def main(words: list[str]) -> int:
+    """Run the tables that *words* name, all if they name none."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("tables", nargs="*", help=f"some of: {', '.join(names())}")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny rounds, to see that everything runs; nothing is written"
+    )
+    arguments = parser.parse_args(words)
+    if unknown := set(arguments.tables) - set(names()):
+        parser.error(f"there is no table {', '.join(sorted(unknown))}; there are {', '.join(names())}")
+    described = report.machine()
+    for name in arguments.tables or names():
+        started = time.monotonic()
+        table = load(name)
+        with ExitStack() as stack:
+            outcome = run_table(table, Stage(stack, is_quick=arguments.quick))
+        print(f"{name}: {time.monotonic() - started:.0f} s")
+        if arguments.quick:
+            continue
+        report.write(table, outcome, described)
+        print(report.write_page([load(one) for one in names()]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,130 @@
+"""What came out, written down: one JSON file and one picture for each table, and RESULTS.md made of all of them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from .harness import Column, Table
+
+__all__ = ["machine", "write", "write_page"]
+
+FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results"
+
+#: Packages whose versions matter.
+_PACKAGES = (
+    "taskconn",
+    "PyMySQL",
+    "mysqlclient",
+    "psycopg",
+    "psycopg-pool",
+    "redis",
+    "SQLAlchemy",
+    "DBUtils",
+    "Django",
+    "celery",
+    "rq",
+)
+
+
+def machine() -> str:
+    """Describe this machine, and how busy it is now."""
+    memory_gb = psutil.virtual_memory().total / 1e9
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    return (
+        f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.release()}, "
+        f"{_processor()}, {psutil.cpu_count()} cores, {memory_gb:.0f} GB; load before the run {load}"
+    )
+
+
+def write(table: Table, outcome: dict[str, Any], described: str) -> None:
+    """Write the outcome of *table* as JSON, and draw it."""
+    from .picture import draw  # noqa: PLC0415 -- a run without a picture needs no plotting library
+
+    RESULTS.mkdir(exist_ok=True)
+    record = {
+        "name": table.name,
+        "title": table.title,
+        "text": table.text,
+        "columns": [vars(column) for column in table.columns],
+        "more_is_better": table.more_is_better,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": described,
+        "versions": _versions(),
+        **outcome,
+    }
+    (RESULTS / f"{table.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / f"{table.name}.svg").write_text(draw(record), encoding="utf-8")
+
+
+def write_page(tables: list[Table]) -> Path:
+    """Make RESULTS.md of what was written for *tables*, now or earlier."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in map(_path_of, tables) if path.exists()]
+    page = FOLDER / "RESULTS.md"
+    page.write_text("\n".join([_HEAD, *map(section, records)]).rstrip() + "\n", encoding="utf-8")
+    return page
+
+
+_HEAD = """# What taskconn costs
+
+Made by `make bench`; how to read it: [README.md](README.md). All contenders of one table took turns in the same run.
+A figure is the median of its rounds; *ratio* is the median, over the rounds, of a contender's figure through that of
+the first row in the same round, so it says more than the figure does on a machine that others use too.
+"""
+
+
+def section(record: dict[str, Any]) -> str:
+    """Write one table in Markdown."""
+    columns = [Column(**column) for column in record["columns"]]
+    lines = [
+        f"## {record['title']}",
+        "",
+        record["text"].strip(),
+        "",
+        f"![{record['title']}](results/{record['name']}.svg)",
+        "",
+    ]
+    for case in record["cases"]:
+        headings = [case["name"], *(column.heading for column in columns), "ratio"]
+        lines += [f"| {' | '.join(headings)} |", f"|---|{'---:|' * (len(columns) + 1)}"]
+        for row in case["rows"]:
+            cells = [_shown(row["figures"].get(column.key), column.digits) for column in columns]
+            lines.append(f"| {' | '.join([row['name'], *cells, _shown(row['ratio'], 2)])} |")
+        lines.append("")
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    lines += [f"{record['date']}, {record['rounds']} rounds. {record['machine']}. {versions}.", ""]
+    return "\n".join(lines)
+
+
+def _path_of(table: Table) -> Path:
+    return RESULTS / f"{table.name}.json"
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

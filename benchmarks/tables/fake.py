@@ -1,0 +1,323 @@
+"""What a lease itself costs: every pool on a driver that does nothing."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import psycopg
+import psycopg_pool
+import sqlalchemy.pool
+from celery import Celery
+from dbutils.persistent_db import PersistentDB
+from dbutils.pooled_db import PooledDB
+
+import taskconn
+import taskconn.celery
+from taskconn.testing import FakeDriver
+
+from ..harness import Case, Column, Contender, Measure, Table
+from ..stage import Stage
+
+#: Takes a connection and gives it back, once.
+Once = Callable[[], object]
+
+
+class _Idle:
+    """Say what psycopg says of a connection without a transaction."""
+
+    transaction_status = psycopg.pq.TransactionStatus.IDLE
+
+
+class _Connection:
+    """Be what psycopg_pool, SQLAlchemy and DBUtils need of a connection, and do nothing."""
+
+    closed = False
+    autocommit = False
+    pgconn = _Idle()
+
+    @classmethod
+    def connect(cls, *_: Any, **__: Any) -> _Connection:
+        return cls()
+
+    def __enter__(self) -> _Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def rollback(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def cursor(self) -> _Connection:
+        return self
+
+
+class _Module:
+    """Be a DB-API module for DBUtils."""
+
+    threadsafety = 1
+    paramstyle = "format"
+    Error = OperationalError = InterfaceError = InternalError = Exception
+    connect = _Connection.connect
+
+
+@contextmanager
+def global_connection() -> Iterator[Once]:
+    """A module's global, which any fork breaks."""
+    connection = _Connection()
+    yield lambda: connection
+
+
+@contextmanager
+def pid_check() -> Iterator[Once]:
+    """The hand-written cure: one connection for each process, asked for by its pid. It settles nothing."""
+    connections: dict[int, _Connection] = {}
+
+    def once() -> _Connection:
+        pid = os.getpid()
+        connection = connections.get(pid)
+        if connection is None:
+            connection = connections[pid] = _Connection()
+        return connection
+
+    yield once
+
+
+@contextmanager
+def taskconn_lease() -> Iterator[Once]:
+    """`with taskconn.lease()`."""
+    handle = taskconn.Registry().add("default", FakeDriver())
+
+    def once() -> None:
+        with taskconn.lease(handle):
+            pass
+
+    yield once
+
+
+@contextmanager
+def taskconn_by_name() -> Iterator[Once]:
+    """`with taskconn.lease("bench")`, with the settings of the process."""
+    taskconn._registry.process_registry.add("bench", FakeDriver())
+
+    def once() -> None:
+        with taskconn.lease("bench"):
+            pass
+
+    yield once
+
+
+@contextmanager
+def taskconn_with_db() -> Iterator[Once]:
+    """`@with_db`, called outside of tasks."""
+    handle = taskconn.Registry().add("default", FakeDriver())
+
+    @taskconn.with_db(handle)
+    def once(db: Any) -> None: ...
+
+    yield once
+
+
+@contextmanager
+def psycopg_pools() -> Iterator[Once]:
+    """`with pool.connection()` of psycopg_pool."""
+    pool: Any = psycopg_pool.ConnectionPool(connection_class=_Connection, min_size=8, max_size=8, open=True)
+    pool.wait()
+
+    def once() -> None:
+        with pool.connection():
+            pass
+
+    yield once
+    pool.close()
+
+
+@contextmanager
+def sqlalchemy_pool() -> Iterator[Once]:
+    """`QueuePool.connect()` and `close()` of SQLAlchemy, below the engine."""
+    pool = sqlalchemy.pool.QueuePool(_Connection.connect, pool_size=8)  # type: ignore[arg-type]
+
+    def once() -> None:
+        pool.connect().close()
+
+    yield once
+    pool.dispose()
+
+
+@contextmanager
+def dbutils_pooled() -> Iterator[Once]:
+    """`PooledDB.connection()` and `close()` of DBUtils, which rolls back at each."""
+    pool = PooledDB(_Module, maxcached=8)
+
+    def once() -> None:
+        pool.connection().close()
+
+    yield once
+    pool.close()
+
+
+@contextmanager
+def dbutils_persistent() -> Iterator[Once]:
+    """`PersistentDB.connection()` and `close()` of DBUtils."""
+    pool = PersistentDB(_Module)
+
+    def once() -> None:
+        pool.connection().close()
+
+    yield once
+
+
+CONTENDERS: Mapping[str, Callable[[], AbstractContextManager[Once]]] = {
+    "taskconn.lease(handle)": taskconn_lease,
+    'taskconn.lease("name")': taskconn_by_name,
+    "@taskconn.with_db": taskconn_with_db,
+    "psycopg_pool": psycopg_pools,
+    "SQLAlchemy QueuePool": sqlalchemy_pool,
+    "DBUtils PooledDB": dbutils_pooled,
+    "DBUtils PersistentDB": dbutils_persistent,
+    "pid check by hand": pid_check,
+    "global connection": global_connection,
+}
+
+
+def count_calls(once: Once) -> int:
+    """Count the calls of Python functions in one *once*, without itself and without those of the fake driver."""
+    calls = 0
+
+    def note(frame: Any, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_filename != __file__
+
+    once()
+    sys.setprofile(note)
+    once()
+    sys.setprofile(None)
+    return calls
+
+
+def _alone(make: Callable[[], AbstractContextManager[Once]], times: int) -> Contender:
+    @contextmanager
+    def contender() -> Iterator[Measure]:
+        with make() as once:
+            calls = count_calls(once)
+
+            def measure() -> Mapping[str, float]:
+                repeat = itertools.repeat(None, times)
+                started = time.thread_time_ns()
+                for _ in repeat:
+                    once()
+                return {"ns": (time.thread_time_ns() - started) / times, "calls": calls}
+
+            yield measure
+
+    return contender
+
+
+def _together(make: Callable[[], AbstractContextManager[Once]], threads: int, times: int) -> Contender:
+    """Measure *threads* threads that lease all the time: how long each lease took, seen by its thread."""
+
+    @contextmanager
+    def contender() -> Iterator[Measure]:
+        with make() as once:
+
+            def measure() -> Mapping[str, float]:
+                taken: list[int] = []
+                start = threading.Barrier(threads + 1)
+
+                def work() -> None:
+                    own = []
+                    once()
+                    start.wait()
+                    for _ in range(times):
+                        began = time.perf_counter_ns()
+                        once()
+                        own.append(time.perf_counter_ns() - began)
+                    taken.extend(own)
+
+                workers = [threading.Thread(target=work) for _ in range(threads)]
+                for worker in workers:
+                    worker.start()
+                start.wait()
+                began = time.process_time_ns()
+                for worker in workers:
+                    worker.join()
+                whole = time.process_time_ns() - began
+                assert len(taken) == threads * times
+                return {
+                    "ns": whole / (threads * times),
+                    "p50": statistics.median(taken),
+                    "p99": statistics.quantiles(taken, n=100)[98],
+                }
+
+            yield measure
+
+    return contender
+
+
+def _in_celery(times: int) -> Contender:
+    """Measure `with_db` inside a task: the attempt that runs is asked for at each lease."""
+
+    @contextmanager
+    def contender() -> Iterator[Measure]:
+        app = Celery("bench", broker="memory://", set_as_current=False)
+        taskconn.celery.install(app)
+        taskconn._registry.installed(app).add("default", FakeDriver())  # type: ignore[union-attr]
+
+        @taskconn.with_db
+        def once(db: Any) -> None: ...
+
+        @app.task
+        def task() -> tuple[float, int]:
+            calls = count_calls(once)
+            started = time.thread_time_ns()
+            for _ in range(times):
+                once()
+            return (time.thread_time_ns() - started) / times, calls
+
+        def measure() -> Mapping[str, float]:
+            ns, calls = task.apply().get()
+            return {"ns": ns, "calls": calls}
+
+        yield measure
+
+    return contender
+
+
+def cases(stage: Stage) -> Iterator[Case]:
+    """Give one thread, then eight."""
+    alone = {name: _alone(make, stage.times(20_000)) for name, make in CONTENDERS.items()}
+    alone["@taskconn.with_db in a Celery task"] = _in_celery(stage.times(20_000))
+    yield Case("1 thread", alone)
+    times = stage.times(2_000)
+    yield Case("8 threads", {name: _together(make, 8, times) for name, make in CONTENDERS.items()})
+
+
+TABLE = Table(
+    name="fake",
+    title="A lease, in and out, on a driver that does nothing",
+    text="""
+What the library itself takes to hand out a connection and to take it back: the driver is a fake that does nothing, and
+no statement is sent. The first figure is CPU time. Calls are those of Python functions, without the fake's own. With
+eight threads p50 and p99 are what a single lease took as its thread saw it, waiting for the GIL included. The fake has
+no `ping`, which DBUtils would call otherwise; DBUtils' PersistentDB keeps one connection for each thread, and its
+`close()` does nothing.
+""",
+    columns=(
+        Column("ns", "ns of CPU per lease", 0),
+        Column("calls", "Python calls", 0),
+        Column("p50", "p50 ns", 0),
+        Column("p99", "p99 ns", 0),
+    ),
+    cases=cases,
+    rounds=9,
+)
