@@ -10,7 +10,7 @@ from .driver import Driver, Peek
 from .options import Options
 from .telemetry import Counters
 
-__all__ = ["Fitness", "examine"]
+__all__ = ["LOSSES", "Fitness", "examine"]
 
 
 class Fitness(enum.Enum):
@@ -24,6 +24,10 @@ class Fitness(enum.Enum):
     STRANGE = "another session answers: to be dropped"
 
 
+#: Losses of a server, or of the way to it: they may have struck the other connections, too.
+LOSSES = frozenset({Fitness.BROKEN, Fitness.SILENT})
+
+
 def examine(pooled: Pooled[Any], driver: Driver[Any], options: Options, now: float, counters: Counters) -> Fitness:
     """Look at a connection that was idle for a while; a round trip is spent after `health_check_interval` only."""
     idle_s = now - pooled.used_at
@@ -32,11 +36,11 @@ def examine(pooled: Pooled[Any], driver: Driver[Any], options: Options, now: flo
     seen = driver.peek(pooled.connection)
     if seen is not Peek.QUIET:
         return Fitness.TAINTED if seen is Peek.READABLE else Fitness.BROKEN
-    if idle_s > options.health_check_interval:
+    if pooled.is_suspect or idle_s > options.health_check_interval:
         counters.health_checks += 1
         fitness = _ask(pooled, driver, options.connect_timeout / 2)  # the other half is left for opening a new one
         if fitness is Fitness.FIT:
-            pooled.used_at = now
+            pooled.used_at, pooled.is_suspect = now, False
         return fitness
     return Fitness.FIT
 

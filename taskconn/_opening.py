@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ._fitness import Fitness
+from ._pace import Pace
 from ._pooled import FRESH_S, Pooled
 from ._process import Owner
+from ._server_errors import is_login_refused
 from .driver import Driver, Target
 from .errors import ConnectionFailedError, ConnectionIdentityError, InheritedFileError
 from .options import Options
@@ -22,6 +24,15 @@ log = logging.getLogger("taskconn")
 
 #: SQLite files that an ancestor had in use when this process was forked: path -> that ancestor.
 _poisoned: dict[str, Owner] = {}
+
+
+class _FailedTry(Exception):  # noqa: N818 -- never seen outside of this file
+    """One try to connect has failed: the driver's error, and its words without the password."""
+
+    def __init__(self, error: BaseException, reason: str) -> None:
+        super().__init__(reason)
+        self.error = error
+        self.reason = reason
 
 
 class Opener(Generic[C]):
@@ -45,42 +56,48 @@ class Opener(Generic[C]):
         self._driver = driver
         self._options = options
         self._resource: str | None = None
+        self._address = ""
         self.is_hasty = self.is_sure = self._is_pooler = self.shares_sessions = False
         self._was_sure = False
+        self.pace = Pace(options)
 
     def open(self, owner: Owner) -> Pooled[C]:
         """
-        Open one, owned by *owner*, which is this process.
+        Open one, owned by *owner*, which is this process, with as many tries as `connect_retry` allows.
 
         Raises:
-            ConnectionFailedError: The driver could not; its error is the cause.
+            ConnectionFailedError: The driver could not, its error is the cause; or another try has just failed, or
+                `max_connect_rate` leaves no room.
             ConnectionIdentityError: Another session answers, and not because of a pooler.
             InheritedFileError: The parent had this SQLite file in use at the fork.
         """
-        target, driver = self._target(), self._driver
-        self._resource = driver.resource(target)
-        if self._resource in _poisoned:
-            raise InheritedFileError(self._alias, _poisoned[self._resource].pid, owner.pid, self._resource)
-        timeout_s = self._options.connect_timeout / (2 if self.is_hasty else 1)
-        self.is_hasty = False
         started = _monotonic()
-        connection: C | None = None
-        try:
-            connection = driver.open(target, timeout_s)
-            identity = self._identify(connection)
-        except BaseException as error:
-            if connection is not None:
-                driver.invalidate(connection)
-            if not isinstance(error, driver.errors):
-                raise
-            words = str(error) if not target.password else str(error).replace(target.password, "***")
+        deadline = started + self._options.acquire_timeout
+        tries, last = 0, None
+        while True:
+            refusal = self.pace.enter(deadline, is_patient=self._options.connect_retry > 0)
+            if not refusal:
+                tries += 1
+                try:
+                    pooled = self._log_in(owner)
+                except _FailedTry as failed:
+                    self.pace.failed(failed.reason)
+                    last, refusal = failed, failed.reason
+                    if tries <= self._options.connect_retry:
+                        continue
+                except BaseException:
+                    self.pace.left()
+                    raise
+                else:
+                    self.pace.succeeded()
+                    return pooled
             elapsed_ms = round((_monotonic() - started) * 1000)
-            raise ConnectionFailedError(self._alias, target.address, 1, elapsed_ms, words) from error
-        now = _monotonic()
-        pooled = Pooled(connection, driver.session(connection), owner, now, now + self._lifetime_s(), self.fresh_s)
-        pooled.record_sockets(driver)
-        pooled.identity = identity
-        return pooled
+            error = ConnectionFailedError(self._alias, self._address, tries, elapsed_ms, refusal)
+            raise error from (None if last is None else last.error)
+
+    def renew(self) -> None:
+        """Forget what other tries have come to, in a child: its locks may be held by nobody."""
+        self.pace = Pace(self._options)
 
     def keep_fresh(self, pooled: Pooled[C], now: float) -> None:
         """Have *pooled*, which has just been used or looked at, handed out without a check for a while."""
@@ -95,6 +112,50 @@ class Opener(Generic[C]):
         """Refuse every later open of the resource that was opened last: *parent* had it in use at the fork."""
         if self._resource is not None:
             _poisoned[self._resource] = parent
+
+    def _log_in(self, owner: Owner) -> Pooled[C]:
+        """
+        Try once; credentials that are refused are asked for once more, for they may have been changed a moment ago.
+
+        Raises:
+            _FailedTry: The driver could not.
+        """
+        target = self._ask_target(owner)
+        try:
+            return self._try(target, owner)
+        except _FailedTry as failed:
+            renewed = self._ask_target(owner) if is_login_refused(failed.error) else target
+            if renewed == target:
+                raise
+        return self._try(renewed, owner)
+
+    def _ask_target(self, owner: Owner) -> Target:
+        target = self._target()
+        self._address = target.address
+        self._resource = self._driver.resource(target)
+        if self._resource in _poisoned:
+            raise InheritedFileError(self._alias, _poisoned[self._resource].pid, owner.pid, self._resource)
+        return target
+
+    def _try(self, target: Target, owner: Owner) -> Pooled[C]:
+        driver = self._driver
+        timeout_s = self._options.connect_timeout / (2 if self.is_hasty else 1)
+        self.is_hasty = False
+        connection: C | None = None
+        try:
+            connection = driver.open(target, timeout_s)
+            identity = self._identify(connection)
+        except BaseException as error:
+            if connection is not None:
+                driver.invalidate(connection)
+            if not isinstance(error, driver.errors):
+                raise
+            raise _FailedTry(error, str(error).replace(target.password or "\0", "***")) from error
+        now = _monotonic()
+        pooled = Pooled(connection, driver.session(connection), owner, now, now + self._lifetime_s(), self.fresh_s)
+        pooled.record_sockets(driver)
+        pooled.identity = identity
+        return pooled
 
     def _identify(self, connection: C) -> str | None:
         """

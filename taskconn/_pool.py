@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from . import _process
-from ._fitness import Fitness, examine
+from ._fitness import LOSSES, Fitness, examine
 from ._holds import Hold, PerRunner
 from ._opening import Opener
-from ._pooled import Pooled
+from ._pooled import Pooled, describe_holders
 from ._process import Owner, Socket, WeakMembers
 from ._turnstile import Permit, Turnstile, concurrency, set_concurrency
 from .driver import Driver, Target
@@ -61,6 +61,7 @@ class Pool(Generic[C]):
         self._idle = self._turnstile.idle
         self._waiters = self._turnstile.waiters
         self._counting = threading.RLock()  # a destructor may come in between
+        self.opener.renew()
 
     def __repr__(self) -> str:
         leased = len(self._members) - len(self._idle)
@@ -141,6 +142,13 @@ class Pool(Generic[C]):
         self.driver.invalidate(pooled.connection)
         self._turnstile.serve()
 
+    def lose(self, pooled: Pooled[C], *, is_tainted: bool = False) -> None:
+        """Drop a connection that the server has ended, or does not answer: the others are not trusted unseen either."""
+        for other in self._members.list():
+            other.suspect(is_silent=self.opener.is_hasty)
+        self.opener.pace.lost()
+        self.invalidate(pooled, is_tainted=is_tainted)
+
     def close(self, pooled: Pooled[C]) -> None:
         """Say goodbye to a connection that is settled."""
         self._remove(pooled)
@@ -186,11 +194,7 @@ class Pool(Generic[C]):
 
     def stats(self) -> dict[str, int]:
         """Count what happened in this process; see `Counters`. ``open`` and ``leased`` are of this moment."""
-        members = self.members()
-        stats = self.counters.as_dict(members)
-        stats["open"] = len(members)
-        stats["leased"] = sum(pooled.holder is not None for pooled in members)
-        return stats
+        return self.counters.as_dict(self.members())
 
     # -- forks (`_process.ForkAware`) ------------------------------------------------------------------------
 
@@ -232,16 +236,14 @@ class Pool(Generic[C]):
         except BaseException:  # an interrupt: the answer would be the next task's
             self.invalidate(pooled, is_tainted=True)
             raise
-        if fitness is Fitness.EXPIRED:
+        if fitness is Fitness.FIT:
+            self.opener.keep_fresh(pooled, now)
+        elif fitness is Fitness.EXPIRED:
             self.counters.recycles += 1
             self.close(pooled)
-        elif fitness is not Fitness.FIT:
-            self.opener.learn(fitness)
-            if fitness is Fitness.SILENT:
-                self.recycle()
-            self.invalidate(pooled, is_tainted=fitness is Fitness.TAINTED)
         else:
-            self.opener.keep_fresh(pooled, now)
+            self.opener.learn(fitness)
+            (self.lose if fitness in LOSSES else self.invalidate)(pooled, is_tainted=fitness is Fitness.TAINTED)
         return fitness is Fitness.FIT
 
     def _find(self) -> Pooled[C]:
@@ -268,9 +270,8 @@ class Pool(Generic[C]):
             return self._turnstile.enter(self.options.acquire_timeout, self.counters)
         except TimeoutError:
             now = _monotonic()
-            holders = ", ".join(pooled.describe_holder(now) for pooled in self.members()) or "connections being opened"
-            waited_ms = round((now - started) * 1000)
-            raise AcquireTimeoutError(self.alias, waited_ms, self.max_size or 0, holders) from None
+            holders = describe_holders(self.members(), now)
+            raise AcquireTimeoutError(self.alias, round((now - started) * 1000), self.max_size or 0, holders) from None
 
     def _open(self) -> Pooled[C]:
         owner = self._owner
@@ -279,8 +280,8 @@ class Pool(Generic[C]):
             log.debug("connection %r: %d inherited discarded in process %d", self.alias, discards, owner.pid)
         try:
             pooled = self.opener.open(owner)
-        except ConnectionFailedError:
-            self.counters.failed_opens += 1
+        except ConnectionFailedError as error:
+            self.counters.failed_opens += error.tries
             raise
         self._members.add(pooled)
         self.counters.opens += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from ._process import Owner, Socket, current_runner
@@ -33,6 +34,7 @@ class Pooled(Generic[C]):
         held_by: Weak reference to the runner whose proxy keeps it; None if no proxy does.
         is_lent: A lease uses what a proxy keeps.
         is_gone: It was closed or dropped.
+        is_suspect: Another connection of the alias was lost: the server is asked before this one is handed out.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class Pooled(Generic[C]):
         "identity",
         "is_gone",
         "is_lent",
+        "is_suspect",
         "leases",
         "owner",
         "rollbacks",
@@ -71,6 +74,7 @@ class Pooled(Generic[C]):
         self.is_lent = False
         self.taken_at = now
         self.is_gone = False
+        self.is_suspect = False
         self.leases = 0
         self.commits = 0
         self.rollbacks = 0
@@ -83,6 +87,13 @@ class Pooled(Generic[C]):
     def is_own_proxys(self) -> bool:
         """Is it kept by a proxy of the calling runner, and not lent to a lease?"""
         return self.held_by is not None and not self.is_lent and self.held_by() is current_runner()
+
+    def suspect(self, *, is_silent: bool) -> None:
+        """Have the server asked before this one is handed out again; where it *is_silent*, have it replaced unasked."""
+        self.is_suspect = True
+        self.fresh_until = 0.0
+        if is_silent:
+            self.expires_at = 0.0
 
     def record_sockets(self, driver: Driver[C]) -> None:
         """Record the connection's sockets; what was known stays if the driver can't tell now (a query elsewhere)."""
@@ -97,3 +108,8 @@ class Pooled(Generic[C]):
             line = next((line for start, end, line in code.co_lines() if start <= place < end), None)
             holder = f"{code.co_name} ({code.co_filename}:{line})"
         return f"{holder or 'nobody'} for {now - self.taken_at:.1f} s"
+
+
+def describe_holders(connections: Iterable[Pooled[Any]], now: float) -> str:
+    """Say who holds each of *connections*; without any, they are being opened."""
+    return ", ".join(pooled.describe_holder(now) for pooled in connections) or "connections being opened"

@@ -9,6 +9,7 @@ from . import _process
 from ._context import is_interrupt
 from ._pool import Pool
 from ._pooled import Pooled
+from ._server_errors import is_read_only
 from ._shield import Shield
 from .errors import CommitOutcomeUnknownError
 
@@ -52,7 +53,7 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         # An interrupt that nothing held back may have struck after the answer, when nothing is pending any more.
         if session.pending or session.interrupt or (has_begun and is_interrupt(exception)):
             unknown = CommitOutcomeUnknownError(pool.alias, _words(exception))
-            pool.invalidate(pooled)
+            (pool.lose if isinstance(exception, driver.errors) else pool.invalidate)(pooled)
             if isinstance(exception, driver.errors):
                 raise unknown from exception
             exception.__cause__ = unknown
@@ -64,6 +65,9 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
 def rollback_limit_s(pool: Pool[Any], pooled: Pooled[Any], exception: BaseException) -> float:
     """Say how long the rollback after *exception* may take; taint what does not notice interrupts by itself."""
     if not is_interrupt(exception):
+        if isinstance(exception, pool.driver.errors) and is_read_only(exception) and pool.opener.pace.is_demoted():
+            log.warning("connection %r: the server takes no writes any more; its connections are replaced", pool.alias)
+            pool.recycle()
         return pool.options.settle_timeout
     if not pool.driver.notices_interrupts:
         pooled.session.interrupt = type(exception).__name__
@@ -82,8 +86,10 @@ def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
     if session.closed_by_hand and not session.interrupt:
         pool.close(pooled)
         return
-    if session.interrupt or driver.has_pending_reply(connection) or not driver.is_open(connection):
-        pool.invalidate(pooled, is_tainted=session.pending or bool(session.interrupt))
+    is_open = driver.is_open(connection)
+    if session.interrupt or driver.has_pending_reply(connection) or not is_open:
+        drop = pool.invalidate if is_open or session.interrupt else pool.lose
+        drop(pooled, is_tainted=session.pending or bool(session.interrupt))
         return
     try:
         if driver.transactional and session.sent and not driver.is_settled(connection):
@@ -91,7 +97,7 @@ def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
             pooled.rollbacks += 1
     except driver.errors as error:
         log.debug("connection %r: rollback in process %d failed: %s", pool.alias, _process.getpid(), error)
-        pool.invalidate(pooled)
+        pool.lose(pooled)
     except BaseException:
         pool.invalidate(pooled, is_tainted=True)
         raise

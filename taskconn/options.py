@@ -29,9 +29,9 @@ class Options:
         cancel: End an interrupted statement at the server.
         deadline: Give the server the task's remaining time.
         label: Name application, alias, host and pid where the server shows them.
-        connect_retry: Further tries to connect after the first one failed.
-        reconnect_spread: After a loss, spread the first reconnect over so many seconds.
-        max_connect_rate: Most connects per second and process.
+        connect_retry: Further tries of a lease to connect after the first one failed, within `acquire_timeout`.
+        reconnect_spread: Processes that have lost a server, and find it down, come back spread over so many seconds.
+        max_connect_rate: Most connects per second, for each alias and process.
         leak_threshold: Report a lease that is held for longer.
         inject: What SQLAlchemy hands to the task: ``"session"`` (None too), ``"connection"`` or ``"engine"``.
         engine_args: Arguments of SQLAlchemy's `create_engine` by name, without those of its pool.

@@ -148,11 +148,8 @@ def test_nearest_word_is_named() -> None:
     ("name", "value"),
     [
         ("cancel", False),
-        ("connect_retry", 2),
         ("deadline", True),
         ("leak_threshold", 5.0),
-        ("max_connect_rate", 1),
-        ("reconnect_spread", 1.0),
     ],
 )
 def test_planned_option_is_refused_but_for_its_default(name: str, value: object) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import taskconn
-from taskconn import _fitness, _opening, _pool
+from taskconn import _fitness, _opening, _pace, _pool
 from taskconn._pool import Pool
 from taskconn.errors import AcquireTimeoutError, ConnectionFailedError
 from taskconn.testing import FakeConnection
@@ -263,8 +263,9 @@ def test_timeout_says_who_holds_the_connections_and_for_how_long(clock: Clock) -
     assert app.stats()["waits"] == 1
 
 
-def test_failed_open_leaves_room() -> None:
+def test_failed_open_leaves_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """An open that failed takes no place: the next one may try again."""
+    monkeypatch.setattr(_pace, "_share", lambda: 0.0)  # without a pause
     app = fake(max_size=1)
     app.driver.is_refusing = True
 

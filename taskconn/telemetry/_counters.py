@@ -12,6 +12,7 @@ class Counted(Protocol):
     leases: int
     commits: int
     rollbacks: int
+    holder: object
 
 
 class Counters:
@@ -62,10 +63,13 @@ class Counters:
         self.rollbacks += connection.rollbacks
 
     def as_dict(self, connections: Iterable[Counted] = ()) -> dict[str, int]:
-        """Give the counters by name, with what *connections* have counted so far."""
+        """Give the counters by name, with what *connections* have counted so far; ``open`` and ``leased`` are these."""
         counts = {name: getattr(self, name) for name in self.NAMES}
+        counts["open"] = counts["leased"] = 0
         for connection in connections:
             counts["leases"] += connection.leases
             counts["commits"] += connection.commits
             counts["rollbacks"] += connection.rollbacks
+            counts["open"] += 1
+            counts["leased"] += connection.holder is not None
         return counts

@@ -91,6 +91,7 @@ class Scene:
 
     def works(self) -> bool:
         """Tell whether the next lease has a working connection, and gives no stale row."""
+        self.registry.pool("orders").opener.renew()  # as after the pause that follows a failed try
         with self.lease() as db:
             answers = [self.row.ask(db, number) for number in range(4)]
             return all(found == right for found, right in answers) and self.row.session_id(db) != self.session_id

@@ -1,0 +1,56 @@
+"""What servers' errors mean, by number, SQLSTATE or words, whichever client library reports them."""
+
+from __future__ import annotations
+
+__all__ = ["is_login_refused", "is_read_only"]
+
+#: MySQL and MariaDB: ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
+_REFUSED_NUMBERS = {1045, 1698}
+#: PostgreSQL: invalid_password, invalid_authorization_specification. libpq gives no SQLSTATE of a failed login.
+_REFUSED_STATES = {"28P01", "28000"}
+_REFUSED_WORDS = ("password authentication failed", "WRONGPASS", "invalid username-password pair")
+
+#: MySQL and MariaDB: ER_OPTION_PREVENTS_STATEMENT, whose words name the option, and ER_READ_ONLY_MODE.
+_READ_ONLY_NUMBERS = {1290, 1836}
+_READ_ONLY_OPTION = "read-only"
+#: PostgreSQL: read_only_sql_transaction.
+_READ_ONLY_STATES = {"25006"}
+#: Redis: a replica was written to.
+_READ_ONLY_WORDS = ("READONLY ", "read only replica")
+
+
+def is_login_refused(error: BaseException) -> bool:
+    """Tell whether *error*, of an attempt to connect, says that the server knows no such user or password."""
+    error = _innermost(error)
+    words = str(error)
+    return (
+        _number(error) in _REFUSED_NUMBERS
+        or _state(error) in _REFUSED_STATES
+        or any(refusal in words for refusal in _REFUSED_WORDS)
+    )
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Tell whether *error*, of a statement, says that the server takes no writes: it is no primary any more."""
+    error = _innermost(error)
+    words = str(error)
+    return (
+        (_number(error) in _READ_ONLY_NUMBERS and _READ_ONLY_OPTION in words)
+        or _state(error) in _READ_ONLY_STATES
+        or any(phrase in words for phrase in _READ_ONLY_WORDS)
+    )
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Give the client library's error behind SQLAlchemy's."""
+    inner = getattr(error, "orig", None)
+    return inner if isinstance(inner, BaseException) else error
+
+
+def _number(error: BaseException) -> int | None:
+    number = getattr(error, "errno", None) or (error.args[0] if error.args else None)
+    return number if isinstance(number, int) else None
+
+
+def _state(error: BaseException) -> str | None:
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)

@@ -1,0 +1,315 @@
+"""A server that is down is tried again in measured steps; `_pace.py`, and the tries of `_opening.py`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from taskconn import _opening, _pace
+from taskconn._pace import Pace
+from taskconn._settle import roll_back
+from taskconn.errors import ConnectionFailedError
+from taskconn.options import Options
+from taskconn.testing import FakeConnection, FakeDriver, FakeError
+from tests.support.core import Fake, fake
+
+pytestmark = pytest.mark.portable
+
+#: What MySQL says where it takes no writes.
+READ_ONLY = FakeError(1290, "The MySQL server is running with the --read-only option")
+
+#: Long enough that only a hang reaches it, in seconds.
+_LONG_S = 60.0
+
+
+class Stage:
+    """The clock of the pace, which the test moves, and the share of the longest pause that is drawn."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.share = 1.0
+        for module in (_pace, _opening):
+            monkeypatch.setattr(module, "_monotonic", lambda: self.now)
+        monkeypatch.setattr(_pace, "_share", lambda: self.share)
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Give the clock of every pace."""
+    return Stage(monkeypatch)
+
+
+def _refused(app: Fake) -> ConnectionFailedError:
+    with pytest.raises(ConnectionFailedError, match="autoretry_for") as caught:
+        app.lease().begin(None)
+    return caught.value
+
+
+def test_after_a_failure_others_fail_at_once(stage: Stage) -> None:
+    """Until the pause after a failed try is over, the server is not asked, and the error says so."""
+    app = fake()
+    app.driver.is_refusing = True
+    first = _refused(app)
+    app.driver.is_refusing = False
+
+    second = _refused(app)
+    stage.now += 0.1
+    with app.lease():
+        pass
+
+    assert (first.tries, first.reason) == (1, "the fake server refuses")
+    assert second.tries == 0
+    assert second.reason == "the last try failed 0.0 s ago, the next is made in 0.1 s: the fake server refuses"
+    assert (app.stats()["failed_opens"], app.stats()["opens"]) == (1, 1)
+
+
+def test_pauses_grow_up_to_a_second(stage: Stage) -> None:
+    """The longest pause doubles with each failure, from 0.1 s to 1 s, and a success ends it."""
+    pace, longest_s = Pace(Options()), []
+    for _ in range(6):
+        pace.failed("no")
+        longest_s.append(round(pace._paused_until - stage.now, 3))
+    pace.succeeded()
+    pace.failed("no")
+
+    assert longest_s == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert round(pace._paused_until - stage.now, 3) == 0.1
+
+
+def test_pause_is_drawn_at_random(stage: Stage) -> None:
+    """The pause is any share of the longest one, so that processes that fail together do not try together."""
+    stage.share = 0.25
+    pace = Pace(Options())
+
+    pace.failed("no")
+
+    assert pace._paused_until - stage.now == pytest.approx(0.025)
+
+
+def test_after_a_loss_the_pause_is_as_long_as_the_spread(stage: Stage) -> None:
+    """A process that had a connection and can't get another comes back within ``reconnect_spread``."""
+    app = fake(reconnect_spread=7.0, health_check_interval=0)
+    with app.lease() as db:
+        db.execute("SELECT 1")
+    app.opened[0].is_alive = False
+    app.driver.is_refusing = True
+
+    _refused(app)
+    again = _refused(app)
+
+    assert "the next is made in 7.0 s" in again.reason
+
+
+def test_connect_retry_tries_again_within_acquire_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``connect_retry`` tries follow the first one, after a pause each, in the same lease."""
+    monkeypatch.setattr(_pace, "_share", lambda: 0.01)
+    app = fake(connect_retry=3)
+    driver = Stubborn(failures=3)
+    app.driver.open = driver.open  # type: ignore[method-assign]
+
+    with app.lease():
+        pass
+
+    assert driver.tries == 4
+    assert app.stats()["opens"] == 1
+
+
+def test_connect_retry_gives_up_after_its_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error tells the number of tries, and has the driver's own as its cause."""
+    monkeypatch.setattr(_pace, "_share", lambda: 0.01)
+    app = fake(connect_retry=2)
+    app.driver.is_refusing = True
+
+    error = _refused(app)
+
+    assert (error.tries, error.reason) == (3, "the fake server refuses")
+    assert isinstance(error.__cause__, FakeError)
+    assert app.stats()["failed_opens"] == 3
+
+
+def test_connect_retry_ends_with_acquire_timeout(stage: Stage) -> None:
+    """A pause that would end after ``acquire_timeout`` is not waited for."""
+    app = fake(connect_retry=100, acquire_timeout=0.05)
+    app.driver.is_refusing = True
+
+    error = _refused(app)
+
+    assert error.tries == 1
+    assert "the next is made in 0.1 s" in error.reason
+
+
+class Stubborn:
+    """A server that refuses so many times before it lets in."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.tries = 0
+        self._fake = FakeDriver()
+
+    def open(self, *arguments: object) -> FakeConnection:
+        self.tries += 1
+        if self.tries <= self.failures:
+            raise FakeError("not yet")
+        return FakeDriver.open(self._fake, *arguments)  # type: ignore[arg-type]
+
+
+def test_one_thread_tries_and_the_others_fail_meanwhile(stage: Stage) -> None:
+    """Half open: after the pause one thread tries, and others that ask while it does are refused at once."""
+    app = fake()
+    app.driver.is_refusing = True
+    _refused(app)
+    stage.now += 1.0
+    arrived, may_go_on = threading.Event(), threading.Event()
+    open_it = app.driver.open
+    app.driver.is_refusing = False
+
+    def slow(*arguments: object) -> FakeConnection:
+        arrived.set()
+        assert may_go_on.wait(_LONG_S)
+        return open_it(*arguments)  # type: ignore[arg-type]
+
+    app.driver.open = slow  # type: ignore[method-assign]
+    tries = _in_thread(lambda: _use(app))
+    assert arrived.wait(_LONG_S)
+
+    error = _refused(app)
+    may_go_on.set()
+    tries.join(_LONG_S)
+    _use(app)
+
+    assert error.tries == 0
+    assert "and the next is under way" in error.reason
+    assert app.stats()["opens"] == 1
+
+
+def test_waiting_thread_hears_at_once_that_the_server_is_back(stage: Stage) -> None:
+    """With tries left, a lease that waits for another thread's try goes on as soon as that has succeeded."""
+    pace = Pace(Options(connect_retry=1))
+    pace.failed("no")
+    stage.now += 1.0
+    assert pace.enter(stage.now, is_patient=True) == ""
+    answers: list[str] = []
+    waits = _in_thread(lambda: answers.append(pace.enter(stage.now + _LONG_S, is_patient=True)))
+    _wait_until(lambda: bool(pace._changed._waiters))  # type: ignore[attr-defined]
+
+    pace.succeeded()
+    waits.join(_LONG_S)
+
+    assert answers == [""]
+
+
+def test_interrupted_try_leaves_the_turn_to_the_next(stage: Stage) -> None:
+    """An interrupt during a try says nothing of the server: the next lease tries."""
+    app = fake()
+    app.driver.is_refusing = True
+    _refused(app)
+    stage.now += 1.0
+    open_it = app.driver.open
+
+    def interrupted(*_: object) -> FakeConnection:
+        raise KeyboardInterrupt
+
+    app.driver.open = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        app.lease().begin(None)
+    app.driver.is_refusing = False
+    app.driver.open = open_it  # type: ignore[method-assign]
+
+    _use(app)
+
+    assert app.stats()["opens"] == 1
+
+
+def test_connects_keep_to_their_rate() -> None:
+    """No more than ``max_connect_rate`` connects per second, also where several threads want one."""
+    app = fake(max_connect_rate=50)
+    started = time.monotonic()
+
+    threads = [_in_thread(lambda: app.pool.acquire("a test")) for _ in range(4)]
+    for thread in threads:
+        thread.join(_LONG_S)
+
+    assert app.stats()["opens"] == 4
+    assert time.monotonic() - started >= 3 / 50
+
+
+def test_rate_that_leaves_no_room_is_an_error(stage: Stage) -> None:
+    """A lease that would have to wait for longer than ``acquire_timeout`` says which option is the reason."""
+    app = fake(max_connect_rate=0.1, acquire_timeout=1.0)
+    kept = app.pool.acquire("a test")
+
+    with pytest.raises(ConnectionFailedError, match=r"`max_connect_rate` leaves no room for a connect within 10\.0 s"):
+        app.pool.acquire("a test")
+
+    assert not kept.is_gone
+
+
+def test_loss_of_one_has_the_others_asked() -> None:
+    """When one connection is lost, the others of its alias are asked before their next use, however fresh they are."""
+    app = fake()
+    lost, dead, alive = [app.pool.acquire("a test") for _ in range(3)]
+    for pooled in (dead, alive):
+        app.pool.give_back(pooled)
+    lost.connection.is_open = dead.connection.is_alive = False
+
+    roll_back(app.pool, lost, 1)
+    taken = [app.pool.acquire("a test").connection for _ in range(2)]
+
+    assert taken == [alive.connection, app.opened[3]]
+    assert [pooled.connection.calls.count("ping") for pooled in (alive, dead)] == [1, 1]
+
+
+def test_silent_server_is_not_asked_on_each_connection() -> None:
+    """Where the server did not answer in time, the other connections are replaced unasked: a lease waits once."""
+    app = fake(health_check_interval=0)
+    silent, other = (app.pool.acquire("a test") for _ in range(2))
+    app.pool.give_back(other)
+    app.pool.give_back(silent)
+    silent.connection.is_alive = other.connection.is_alive = False
+
+    db = _use(app)
+
+    assert db is app.opened[2]
+    assert ("ping" in silent.connection.calls, "ping" in other.connection.calls) == (True, False)
+
+
+def test_writes_refused_by_a_demoted_primary_renew_the_connections(stage: Stage) -> None:
+    """After a fail-over old connections stay on a server that takes no writes: they are replaced, once."""
+    app = fake()
+    _use(app)
+
+    used = [_fail(app, READ_ONLY).number for _ in range(3)]
+    stage.now += 61
+    used += [_fail(app, READ_ONLY).number, _use(app).number]
+
+    assert used == [1, 2, 2, 2, 3]
+
+
+def _fail(app: Fake, error: BaseException) -> FakeConnection:
+    lease = app.lease()
+    db = lease.begin(None)
+    db.execute("UPDATE car SET price = 1")
+    lease.fail(error)
+    return db
+
+
+def _use(app: Fake) -> FakeConnection:
+    with app.lease() as db:
+        return db
+
+
+def _in_thread(call: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    return thread
+
+
+def _wait_until(is_true: Callable[[], bool]) -> None:
+    """Wait for what no event tells."""
+    ends_at = time.monotonic() + _LONG_S
+    while not is_true():
+        assert time.monotonic() < ends_at
+        time.sleep(0.001)
