@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ._fitness import Fitness
+from ._interrupts import masked_interrupt
 from ._pace import Pace
 from ._pooled import FRESH_S, Pooled
 from ._process import Owner
@@ -70,6 +72,7 @@ class Opener(Generic[C]):
                 `max_connect_rate` leaves no room.
             ConnectionIdentityError: Another session answers, and not because of a pooler.
             InheritedFileError: The parent had this SQLite file in use at the fork.
+            BaseException: An interrupt, also one that the library has turned into an error of its own.
         """
         started = _monotonic()
         deadline = started + self._options.acquire_timeout
@@ -141,6 +144,7 @@ class Opener(Generic[C]):
         driver = self._driver
         timeout_s = self._options.connect_timeout / (2 if self.is_hasty else 1)
         self.is_hasty = False
+        handled = sys.exc_info()[1]
         connection: C | None = None
         try:
             connection = driver.open(target, timeout_s)
@@ -150,6 +154,9 @@ class Opener(Generic[C]):
                 driver.invalidate(connection)
             if not isinstance(error, driver.errors):
                 raise
+            interrupt = masked_interrupt(error, handled)
+            if interrupt is not None:
+                raise interrupt  # noqa: B904 -- its own context shows what the library made of it
             raise _FailedTry(error, str(error).replace(target.password or "\0", "***")) from error
         now = _monotonic()
         pooled = Pooled(connection, driver.session(connection), owner, now, now + self._lifetime_s(), self.fresh_s)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import pytest
+
+from taskconn._interrupts import masked_interrupt
+from taskconn.driver import Target
+from taskconn.errors import ConnectionFailedError
+from taskconn.testing import FakeConnection, FakeDriver, FakeError
+from tests.support.core import Fake, task_system
+
+pytestmark = pytest.mark.portable
+
+
+class Limit(Exception):  # noqa: N818 -- a limit, as task systems throw it
+    """What may strike anywhere."""
+
+
+def strike(words: str) -> NoReturn:
+    """Raise as a signal's handler does."""
+    raise Limit(words)
+
+
+class MaskingDriver(FakeDriver):
+    """A driver whose library turns whatever strikes it into an error of its own."""
+
+    def open(self, target: Target, timeout_s: float) -> FakeConnection:
+        try:
+            strike("struck")
+        except Limit:
+            raise FakeError("can't connect") from None
+
+
+def refuse() -> NoReturn:
+    """Lease where no server is."""
+    app = Fake()
+    app.driver.is_refusing = True
+    with app.lease():
+        raise AssertionError
+
+
+def test_interrupt_is_found_where_a_library_hides_it() -> None:
+    """Also where it raises its own error `from None`, for Python keeps the context all the same."""
+    with task_system(Limit):
+        try:
+            MaskingDriver().open(Target("default", "fake"), 1)
+        except FakeError as error:
+            found = masked_interrupt(error, None)
+
+    assert isinstance(found, Limit)
+
+
+def test_interrupt_that_was_handled_before_is_none_of_the_librarys() -> None:
+    """A connection may be wanted while a limit is being handled: an error then is an error."""
+    with task_system(Limit):
+        try:
+            strike("long ago")
+        except Limit:
+            handled = sys.exc_info()[1]
+            try:
+                refuse()
+            except ConnectionFailedError as error:
+                found = masked_interrupt(error, handled)
+
+    assert found is None
+
+
+def test_interrupt_while_a_connection_is_opened_reaches_the_task() -> None:
+    """A limit that strikes during the login is the limit, not a server that can't be reached."""
+    app = Fake(MaskingDriver())
+
+    with task_system(Limit), pytest.raises(Limit, match="struck"):
+        with app.lease():
+            pass
+
+    assert app.stats()["leased"] == 0
+
+
+def test_error_while_a_limit_is_handled_is_an_error() -> None:
+    """A task that catches its limit, and then finds no server, is told that."""
+    with task_system(Limit), pytest.raises(ConnectionFailedError, match="server is up"):
+        try:
+            strike("long ago")
+        except Limit:
+            refuse()
