@@ -34,7 +34,8 @@ class Pace:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # its own `with` is one step; a signal strikes in the middle of a Condition's
+        self._changed = threading.Condition(self._lock)
         self._reason = ""
         self._failures = 0
         self._failed_at = self._paused_until = self._next_at = 0.0
@@ -53,7 +54,7 @@ class Pace:
         Returns:
             "" where it is the caller's turn; else why it is not, in words.
         """
-        with self._changed:
+        with self._lock:
             while True:
                 now = _monotonic()
                 pause_s, rate_s = self._pause_s(now), self._next_at - now
@@ -73,13 +74,13 @@ class Pace:
     def succeeded(self) -> None:
         """Take in that the server is there."""
         if self._failures or self._is_lost:
-            with self._changed:
+            with self._lock:
                 self._failures, self._is_lost, self._probed_until = 0, False, 0.0
                 self._changed.notify_all()
 
     def failed(self, reason: str) -> None:
         """Take in that a try has failed, for a *reason* without secrets."""
-        with self._changed:
+        with self._lock:
             self._failures += 1
             self._reason, self._failed_at, self._probed_until = reason, _monotonic(), 0.0
             longest_s = min(_FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10), _LONGEST_PAUSE_S)
@@ -90,7 +91,7 @@ class Pace:
 
     def left(self) -> None:
         """Take in that a try was given up, by an interrupt: nothing is known."""
-        with self._changed:
+        with self._lock:
             self._probed_until = 0.0
             self._changed.notify_all()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -313,3 +314,35 @@ def _wait_until(is_true: Callable[[], bool]) -> None:
     while not is_true():
         assert time.monotonic() < ends_at
         time.sleep(0.001)
+
+
+def test_interrupt_at_any_step_leaves_the_turn_to_the_next() -> None:
+    """A limit that strikes while a connection is opened holds no lock for ever."""
+    steps = 0
+
+    def enter(strikes_at: int) -> bool:
+        nonlocal steps
+        steps = 0
+        pace = Pace(Options(connect_retry=1))
+        pace.failed("no server")
+
+        def trace(_: object, event: str, __: object) -> object:
+            nonlocal steps
+            steps += event in ("call", "return")  # where Python hears signals, and a line may not have ended
+            if event != "line" and steps == strikes_at:
+                raise KeyboardInterrupt
+            return trace
+
+        previous = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            pace.enter(time.monotonic() + 30, is_patient=False)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(previous)
+        return not pace._lock.locked()
+
+    assert enter(-1)
+    assert steps > 2
+    assert all(enter(step) for step in range(1, steps + 1))
