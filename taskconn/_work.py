@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import weakref
@@ -68,13 +69,33 @@ class UnitOfWork:
             BaseException: An interrupt.
         """
         callbacks, self.callbacks = self.callbacks, []  # one that leases begins anew here
-        for callback in callbacks:
+        for number, callback in enumerate(callbacks, 1):
             try:
                 callback()
             except BaseException as exception:
                 if is_interrupt(exception):
+                    if left := [_name(one) for one in callbacks[number:]]:
+                        _report_uncalled(callback, exception, left)
                     raise
-                log.exception("after_commit callback failed in process %d; the commit stands", _process.getpid())
+                log.exception(_FAILED, _name(callback), _process.getpid())
+
+
+_FAILED = "after_commit: %s failed in process %d; the commit stands, and the other callbacks run"
+_CUT_SHORT = "after_commit: %s was interrupted by %s in process %d; the commit stands, not called any more: %s"
+
+
+def _report_uncalled(callback: Callable[[], object], interrupt: BaseException, left: list[str]) -> None:
+    """Log what is lost; the interrupt itself goes on to the task system."""
+    log.error(_CUT_SHORT, _name(callback), type(interrupt).__name__, _process.getpid(), left)
+
+
+def _name(callback: Callable[[], object]) -> str:
+    """Name what is called, for people: a function, or the method of a Celery task."""
+    function = getattr(callback, "func", callback)  # inside of the partial that `after_commit` makes
+    task = getattr(getattr(function, "__self__", None), "name", None)
+    if isinstance(task, str):
+        return f"{task}.{function.__name__}"
+    return getattr(function, "__qualname__", None) or repr(function)
 
 
 def _references_of_nobody() -> int:
@@ -158,10 +179,13 @@ def after_commit(callback: Callable[P, object], /, *args: P.args, **kwargs: P.kw
     """
     Call *callback* when the current unit of work has committed: after its outermost lease, whatever its alias.
 
-    Callbacks run in order, once; a rollback drops them. Outside of leases the callback runs at once.
+    Callbacks run in order, once; a rollback drops them, and that of a savepoint those that were given in it. Outside of
+    leases the callback runs at once, and what it raises is the caller's.
 
     Args:
-        callback: What to call, such as ``send_mail.delay``. What it raises is logged: the commit stands.
+        callback: What to call, such as ``send_mail.delay``. What it raises is logged with its name: the commit stands,
+            the task succeeds, and the callbacks after it run. An interrupt (a time limit) goes through, and those
+            after it are logged as not called.
         args: Its arguments.
         kwargs: Its keyword arguments.
     """
@@ -169,4 +193,4 @@ def after_commit(callback: Callable[P, object], /, *args: P.args, **kwargs: P.kw
     if work is None:
         callback(*args, **kwargs)
     else:
-        work.callbacks.append(lambda: callback(*args, **kwargs))
+        work.callbacks.append(functools.partial(callback, *args, **kwargs))

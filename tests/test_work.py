@@ -99,15 +99,22 @@ def test_callback_that_raises_is_logged_and_stops_no_other(caplog: pytest.LogCap
 
     with app.lease() as db:
         db.execute("INSERT")
-        after_commit(lambda: 1 / 0)
+        after_commit(divide, 1, 0)
         after_commit(seen.append, 2)
 
     assert seen == [2]
-    assert "after_commit callback failed" in caplog.text
+    assert db.committed == ["INSERT"]
+    assert "after_commit: divide failed in process" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
 
 
-def test_interrupt_in_a_callback_passes() -> None:
-    """A callback is interrupted like any other code; what comes after it is dropped."""
+def divide(dividend: int, divisor: int) -> float:
+    """Fail, for some divisors."""
+    return dividend / divisor
+
+
+def test_interrupt_in_a_callback_passes(caplog: pytest.LogCaptureFixture) -> None:
+    """A callback is interrupted like any other code; what comes after it is dropped, and the log names it."""
     app = fake()
     seen: list[int] = []
 
@@ -118,10 +125,12 @@ def test_interrupt_in_a_callback_passes() -> None:
         db.execute("INSERT")
         after_commit(stop)
         after_commit(seen.append, 1)
+        after_commit(divide, 1, 1)
     with app.lease():
         pass
 
     assert (db.committed, seen) == (["INSERT"], [])
+    assert "not called any more: ['list.append', 'divide']" in caplog.text
 
 
 def test_callback_that_leases_drops_no_other() -> None:

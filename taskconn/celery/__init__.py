@@ -14,10 +14,11 @@ from celery.exceptions import SoftTimeLimitExceeded
 from .. import _context
 from .._registry import Registry
 from . import _apps, _processes, _worker
+from ._enqueue import apply_async_on_commit, delay_on_commit
 from ._tasks import running_task
 from ._worker import WorkerRefusedError
 
-__all__ = ["WorkerRefusedError", "install"]
+__all__ = ["WorkerRefusedError", "apply_async_on_commit", "delay_on_commit", "install"]
 
 
 def install(app: Any, databases: Any = None) -> Registry:

@@ -6,6 +6,7 @@ Importing it opens nothing and reads no settings: the core does so wherever RQ i
 """
 
 from ._context import current_job_context
+from ._enqueue import enqueue_on_commit
 from ._worker import (
     HerokuWorker,
     RandomWorker,
@@ -25,4 +26,5 @@ __all__ = [
     "Worker",
     "WorkerMixin",
     "current_job_context",
+    "enqueue_on_commit",
 ]

@@ -13,6 +13,7 @@ from celery import Celery
 from celery.signals import worker_process_init
 
 import taskconn
+import taskconn.celery
 from taskconn import with_db
 
 #: What this project does beyond its tasks: words that tests give.
@@ -52,6 +53,41 @@ def put_and_wait(db: Any, n: int) -> None:
     db.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
     say("in-transaction", os.getpid())
     time.sleep(60)
+
+
+@app.task
+@with_db
+def put_and_send(db: Any, n: int, fails: bool = False) -> None:  # noqa: FBT002 -- an argument of a message
+    """Write a row, and have another task tell it once it is committed; then fail, perhaps."""
+    result = taskconn.celery.delay_on_commit(tell, n)
+    db.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
+    say("will-send", n, result.id)
+    if fails:
+        raise ValueError("no")
+
+
+@app.task
+@with_db
+def put_and_call(db: Any, n: int) -> None:
+    """Write a row, and wait for its commit with callbacks, one of which fails."""
+    db.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
+    taskconn.after_commit(say, "first", n)
+    taskconn.after_commit(divide, n, 0)
+    taskconn.after_commit(say, "last", n)
+
+
+def divide(dividend: int, divisor: int) -> float:
+    """Fail, for some divisors."""
+    return dividend / divisor
+
+
+@app.task
+@with_db
+def tell(db: Any, n: int) -> None:
+    """Tell how many rows *n* there are, and this task's id."""
+    with db.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM visits WHERE n = %s", (n,))
+        say("told", n, cursor.fetchone()[0], tell.request.id)
 
 
 @app.task

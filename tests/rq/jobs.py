@@ -12,6 +12,7 @@ from rq import Queue, Retry, get_current_job
 from rq.job import Job
 
 import taskconn
+import taskconn.rq
 from taskconn import with_db
 
 #: As a user's module has it: used by `insert_by_proxy` and, in the parent, by the settings module.
@@ -29,6 +30,28 @@ def insert(db: Any, name: str) -> str:
     """Write one row."""
     note(db, name)
     return name
+
+
+@with_db
+def insert_and_enqueue(db: Any, name: str, *, fails: bool = False) -> str:
+    """Write one row, and have another job count it once it is committed; gives that job's id."""
+    job = get_current_job()
+    assert job is not None
+    queue = Queue("default", connection=job.connection)
+    follower = taskconn.rq.enqueue_on_commit(queue, count_notes, name)
+    note(db, name)
+    assert not Job.exists(follower.id, connection=job.connection)
+    if fails:
+        raise ValueError(name)
+    return follower.id
+
+
+@with_db
+def count_notes(db: Any, name: str) -> int:
+    """Count the notes of a name."""
+    with db.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM seen WHERE name = %s", (name,))
+        return int(cursor.fetchone()[0])
 
 
 @with_db
