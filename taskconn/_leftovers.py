@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from . import _process
 from ._holds import Hold
+from ._leaks import WatchedPool
 from ._pool import Pool
 from ._registry import close_all, registries
 from ._settle import roll_back
@@ -72,6 +73,9 @@ def end_process(or_else: Callable[[], object] | None = None) -> None:
         watchdog = threading.Timer(limit_s, or_else)
         watchdog.daemon = True
         watchdog.start()
+    for pool in pools:
+        if isinstance(pool, WatchedPool):
+            pool.report_overdue()
     for lease in unended_leases(of_tasks_only=False):
         lease.fail(SystemExit())  # as after an interrupt: rolled back in no time, or dropped
     close_all()

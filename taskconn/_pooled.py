@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
+import warnings
 import weakref
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
+from . import _process
 from ._process import Owner, Socket, current_runner
 from .driver import Driver, Session
 
@@ -82,6 +85,12 @@ class Pooled(Generic[C]):
     def __repr__(self) -> str:
         state = "gone" if self.is_gone else "idle" if self.holder is None else "leased"
         return f"<Pooled {self.session.alias!r} of process {self.owner.pid}, {state}>"
+
+    def __del__(self) -> None:
+        # Who held it has forgotten it, so nothing settles what was sent: the server rolls back as the socket closes.
+        if self.holder is not None and self.held_by is None and not self.is_gone and self.owner is _process.owner():
+            held = f"{self.session.alias!r} was never given back; held by {self.describe_holder(time.monotonic())}"
+            warnings.warn(f"connection {held}", ResourceWarning, stacklevel=2, source=self)
 
     @property
     def is_own_proxys(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from . import _process
 from ._entries import Entry, Settings
+from ._leaks import WatchedPool
 from ._pool import Pool
 from .driver import Driver
 from .errors import NotConfiguredError, UnknownAliasError
@@ -231,7 +232,8 @@ class Registry:
         settings = entry.settings
         driver = entry.driver if entry.driver is not None else settings.driver_class()()
         # No lock, which a fork could catch held: two threads may make one each, and both use the first.
-        return self._pools.setdefault(alias, Pool(alias, driver, settings.target, settings.options))
+        kind = Pool if settings.options.leak_threshold is None else WatchedPool
+        return self._pools.setdefault(alias, kind(alias, driver, settings.target, settings.options))
 
 
 def environment() -> Mapping[str, Settings]:

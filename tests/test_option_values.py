@@ -149,7 +149,6 @@ def test_nearest_word_is_named() -> None:
     [
         ("cancel", False),
         ("deadline", True),
-        ("leak_threshold", 5.0),
     ],
 )
 def test_planned_option_is_refused_but_for_its_default(name: str, value: object) -> None:
