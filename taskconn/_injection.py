@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
 
 from ._context import current_task, is_task_object
 from ._injection_types import DbFirst, DbSecond, DbThird, Injector, InjectorInto, TypedInjector
@@ -17,6 +17,18 @@ C = TypeVar("C")
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: Exceptions that a function raises.
+Raised = tuple[type[BaseException], ...]
+#: What says of a function's returned value that it means failure.
+Returned = Callable[[Any], object]
+
+
+class _Rules(NamedTuple):
+    """Say what commits or rolls back otherwise than it would; see `with_db`."""
+
+    commit_on: Raised
+    rollback_on: Returned | None
+
 
 @overload
 def with_db(alias: DbFirst[Any, P, R], /) -> Callable[P, R]: ...
@@ -25,14 +37,18 @@ def with_db(alias: DbSecond[R], /) -> Callable[..., R]: ...
 @overload
 def with_db(alias: DbThird[R], /) -> Callable[..., R]: ...
 @overload
-def with_db(alias: Handle[C], /, *, commit_on: tuple[type[BaseException], ...] = ()) -> TypedInjector[C]: ...
+def with_db(
+    alias: Handle[C], /, *, commit_on: Raised = (), rollback_on: Returned | None = None
+) -> TypedInjector[C]: ...
 @overload
-def with_db(alias: str = "default", /, *, commit_on: tuple[type[BaseException], ...] = ()) -> Injector: ...
+def with_db(alias: str = "default", /, *, commit_on: Raised = (), rollback_on: Returned | None = None) -> Injector: ...
 @overload
 def with_db(
-    alias: str | Handle[Any] = "default", /, *, into: str, commit_on: tuple[type[BaseException], ...] = ()
+    alias: str | Handle[Any] = "default", /, *, into: str, commit_on: Raised = (), rollback_on: Returned | None = None
 ) -> InjectorInto: ...
-def with_db(alias: Any = "default", /, *, into: str = "db", commit_on: tuple[type[BaseException], ...] = ()) -> Any:
+def with_db(
+    alias: Any = "default", /, *, into: str = "db", commit_on: Raised = (), rollback_on: Returned | None = None
+) -> Any:
     """
     Lease a connection for each call, and settle it as the call ends: commit if it returns, roll back if it raises.
 
@@ -44,6 +60,8 @@ def with_db(alias: Any = "default", /, *, into: str = "db", commit_on: tuple[typ
         alias: Name or handle of the connection; the function itself where the decorator is written bare.
         into: Parameter that receives the connection.
         commit_on: Exceptions that commit although they are raised, such as Celery's ``Ignore``.
+        rollback_on: Says of what the function returned whether it means failure: ``lambda result: not result.ok``. Then
+            it is rolled back, and returned all the same. In a lease inside another one it has the outer one fail.
 
     Raises:
         DecorationError: The function has no such parameter, or is none that can be wrapped.
@@ -52,8 +70,8 @@ def with_db(alias: Any = "default", /, *, into: str = "db", commit_on: tuple[typ
     """
     # is_task_object() first: isinstance() would evaluate a lazy task, and register it under the wrong function.
     if not is_task_object(alias) and isinstance(alias, str | Handle):
-        return functools.partial(_decorate, alias=alias, into=into, commit_on=commit_on)
-    return _decorate(alias, alias="default", into=into, commit_on=commit_on)
+        return functools.partial(_decorate, alias=alias, into=into, rules=_Rules(commit_on, rollback_on))
+    return _decorate(alias, alias="default", into=into, rules=_Rules(commit_on, rollback_on))
 
 
 def injected_aliases(function: Any) -> list[str | Handle[Any]]:
@@ -68,19 +86,20 @@ def is_async_injected(function: Any) -> bool:
     return bool(injected_aliases(function)) and inspect.iscoroutinefunction(function)
 
 
-def _decorate(function: Any, *, alias: str | Handle[Any], into: str, commit_on: tuple[type[BaseException], ...]) -> Any:
+def _decorate(function: Any, *, alias: str | Handle[Any], into: str, rules: _Rules) -> Any:
     import inspect  # noqa: PLC0415 -- a sixth of `import taskconn`, for those who decorate
 
     from . import _signatures  # noqa: PLC0415 -- as above
 
     if not is_task_object(function) and isinstance(function, staticmethod | classmethod):
-        inner = _decorate(function.__func__, alias=alias, into=into, commit_on=commit_on)
+        inner = _decorate(function.__func__, alias=alias, into=into, rules=rules)
         return type(function)(inner)
     _signatures.refuse_what_is_no_function(function)
+    _signatures.refuse_wrong_rules(function, rules.commit_on, rules.rollback_on)
     signature = _signatures.signature_of(function)
     index = _signatures.find_parameter(function, signature, into)
     wrap = _async_wrapper if inspect.iscoroutinefunction(function) else _sync_wrapper
-    wrapper = wrap(function, _signatures.name_of(function), alias, into, index, commit_on)
+    wrapper = wrap(function, _signatures.name_of(function), alias, into, index, rules)
     functools.update_wrapper(wrapper, function)
     parameters = [parameter for name, parameter in signature.parameters.items() if name != into]
     wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect's protocol
@@ -97,8 +116,9 @@ def _sync_wrapper(
     alias: str | Handle[Any],
     into: str,
     index: int | None,
-    commit_on: tuple[type[BaseException], ...],
+    rules: _Rules,
 ) -> Callable[..., Any]:
+    commit_on, rollback_on = rules
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if into in kwargs:
@@ -114,7 +134,8 @@ def _sync_wrapper(
                 result = function(*args, **kwargs)
             else:
                 result = function(*args[:index], connection, *args[index:], **kwargs)
-            lease.succeed(commits=task is None or task.returns_commit is None or task.returns_commit(result))
+            is_success = task is None or task.returns_commit is None or task.returns_commit(result)
+            lease.succeed(commits=is_success and (rollback_on is None or not rollback_on(result)))
         except BaseException as exception:
             _end(lease, exception, commit_on)
             raise
@@ -129,8 +150,9 @@ def _async_wrapper(
     alias: str | Handle[Any],
     into: str,
     index: int | None,
-    commit_on: tuple[type[BaseException], ...],
+    rules: _Rules,
 ) -> Callable[..., Any]:
+    commit_on, rollback_on = rules
 
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         if into in kwargs:
@@ -144,7 +166,8 @@ def _async_wrapper(
                 result = await function(*args, **kwargs)
             else:
                 result = await function(*args[:index], connection, *args[index:], **kwargs)
-            lease.succeed(commits=task is None or task.returns_commit is None or task.returns_commit(result))
+            is_success = task is None or task.returns_commit is None or task.returns_commit(result)
+            lease.succeed(commits=is_success and (rollback_on is None or not rollback_on(result)))
         except BaseException as exception:
             _end(lease, exception, commit_on)
             raise
@@ -153,7 +176,7 @@ def _async_wrapper(
     return wrapper
 
 
-def _end(lease: Lease[Any], exception: BaseException, commit_on: tuple[type[BaseException], ...]) -> None:
+def _end(lease: Lease[Any], exception: BaseException, commit_on: Raised) -> None:
     """End a lease whose function raised; nothing is left to do if the settling itself raised."""
     if not lease.is_open:
         return

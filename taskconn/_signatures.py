@@ -10,7 +10,14 @@ from typing import Any
 from ._context import is_task_object
 from .errors import DecorationError
 
-__all__ = ["annotations_of", "find_parameter", "name_of", "refuse_what_is_no_function", "signature_of"]
+__all__ = [
+    "annotations_of",
+    "find_parameter",
+    "name_of",
+    "refuse_what_is_no_function",
+    "refuse_wrong_rules",
+    "signature_of",
+]
 
 annotationlib: Any = importlib.import_module("annotationlib") if sys.version_info >= (3, 14) else None
 _LAZILY: dict[str, Any] = {} if annotationlib is None else {"annotation_format": annotationlib.Format.FORWARDREF}
@@ -40,6 +47,23 @@ def refuse_what_is_no_function(function: Any) -> None:
     if not callable(function):
         raise DecorationError(
             name, "it is no function", "Write `@with_db`, `@with_db('alias')`, or `@with_db(handle)` above a function."
+        )
+
+
+def refuse_wrong_rules(function: Any, commit_on: Any, rollback_on: Any) -> None:
+    """Raise `DecorationError` for rules that would fail only when they are asked, in place of a task's exception."""
+    kinds = commit_on if isinstance(commit_on, tuple) else ()
+    if kinds != commit_on or not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+        raise DecorationError(
+            name_of(function),
+            f"commit_on={commit_on!r} is no tuple of exception classes",
+            "Write `@with_db(commit_on=(Ignore,))`.",
+        )
+    if rollback_on is not None and (not callable(rollback_on) or inspect.iscoroutinefunction(rollback_on)):
+        raise DecorationError(
+            name_of(function),
+            f"rollback_on={rollback_on!r} can't be asked about a returned value",
+            "Write a function of one argument: `@with_db(rollback_on=lambda result: not result.ok)`.",
         )
 
 
