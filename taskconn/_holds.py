@@ -7,6 +7,7 @@ import weakref
 from typing import Any, Generic, TypeVar
 
 from . import _process
+from ._cancel import end_statement
 from ._pooled import Pooled
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ class Hold:
             self._pool.give_back(pooled)
         else:
             self._pool.invalidate(pooled)
+            end_statement(self._pool, pooled, wait_s=0)
 
     def __del__(self) -> None:
         # Anything may be half gone at the interpreter's end; the system closes the socket then.

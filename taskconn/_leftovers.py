@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from . import _process
+from ._cancel import wait_for_cancellers
 from ._holds import Hold
 from ._leaks import WatchedPool
 from ._pool import Pool
@@ -64,6 +65,7 @@ def end_process(or_else: Callable[[], object] | None = None) -> None:
     Args:
         or_else: Called by a thread when that takes longer than the longest `close_timeout` and a bit: a client hangs.
     """
+    wait_for_cancellers()
     pools = open_pools()
     if not pools:
         return

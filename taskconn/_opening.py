@@ -14,6 +14,7 @@ from ._pace import Pace
 from ._pooled import FRESH_S, Pooled
 from ._process import Owner
 from ._server_errors import is_login_refused
+from ._sockets import port_of
 from .driver import Driver, Target
 from .errors import ConnectionFailedError, ConnectionIdentityError, InheritedFileError
 from .options import Options
@@ -162,6 +163,8 @@ class Opener(Generic[C]):
         pooled = Pooled(connection, driver.session(connection), owner, now, now + self._lifetime_s(), self.fresh_s)
         pooled.record_sockets(driver)
         pooled.identity = identity
+        if driver.dialect and pooled.sockets:
+            pooled.port = port_of(pooled.sockets[0].fd)
         return pooled
 
     def _identify(self, connection: C) -> str | None:

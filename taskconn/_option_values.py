@@ -117,7 +117,7 @@ _KINDS: Mapping[str, _Kind] = {
 }
 
 #: Options that the design has and this version does not: one that is ignored in silence would look as if it worked.
-_PLANNED = frozenset({"cancel", "deadline"})
+_PLANNED = frozenset({"deadline"})
 
 
 def is_option(name: str) -> bool:

@@ -28,6 +28,9 @@ class Pooled(Generic[C]):
         session: What the driver knows of it without a round trip.
         owner: Process that opened it.
         sockets: Its sockets, as recorded at open and before the last fork.
+        identity: The server's id of the session; None if there is none, or it says nothing (a pooler's).
+        opened_at: Monotonic time, in seconds, when it had been opened.
+        port: Port of its socket on this side, as the server sees it if nothing stands between; 0 for a Unix socket.
         expires_at: Monotonic time, in seconds, after which it is replaced.
         used_at: Monotonic time when it was given back after something was said to it, or when the server last answered.
         fresh_until: Until then it is handed out without any check.
@@ -53,7 +56,9 @@ class Pooled(Generic[C]):
         "is_lent",
         "is_suspect",
         "leases",
+        "opened_at",
         "owner",
+        "port",
         "rollbacks",
         "session",
         "sockets",
@@ -69,6 +74,8 @@ class Pooled(Generic[C]):
         self.owner = owner
         self.sockets: list[Socket] = []
         self.identity: str | None = None
+        self.port: int | None = None
+        self.opened_at = now
         self.expires_at = expires_at
         self.used_at = now
         self.fresh_until = min(now + fresh_s, expires_at)

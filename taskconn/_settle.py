@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from . import _process
+from ._cancel import end_statement
 from ._context import is_interrupt
 from ._pool import Pool
 from ._pooled import Pooled
@@ -90,6 +91,7 @@ def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
     if session.interrupt or driver.has_pending_reply(connection) or not is_open:
         drop = pool.invalidate if is_open or session.interrupt else pool.lose
         drop(pooled, is_tainted=session.pending or bool(session.interrupt))
+        end_statement(pool, pooled)
         return
     try:
         if driver.transactional and session.sent and not driver.is_settled(connection):

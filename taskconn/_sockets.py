@@ -1,12 +1,20 @@
-"""Sockets as a fork hands them on: known by descriptor and file, and disarmed without a byte."""
+"""Sockets as the system shows them: known by descriptor and file, looked at, and disarmed in a child without a byte."""
 
 from __future__ import annotations
 
 import _socket
+import enum
 import os
+import select
+from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Socket", "disarm"]
+__all__ = ["Peek", "Socket", "disarm", "peek", "port_of"]
+
+#: What poll(2) says of a peer that has gone. POLLRDHUP is Linux only.
+_GONE = getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0) | getattr(select, "POLLRDHUP", 0)
+_GONE |= getattr(select, "POLLNVAL", 0)
+_READABLE = getattr(select, "POLLIN", 0) | getattr(select, "POLLPRI", 0) | getattr(select, "POLLRDHUP", 0)
 
 
 class Socket(NamedTuple):
@@ -29,6 +37,14 @@ class Socket(NamedTuple):
         except OSError:
             return None
         return cls(fd, stat.st_dev, stat.st_ino)
+
+
+class Peek(enum.Enum):
+    """What a look at an idle connection's socket shows, without a round trip."""
+
+    QUIET = "nothing to read: alive as far as this host knows"
+    DEAD = "the peer has gone"
+    READABLE = "unread bytes: a stale reply"
 
 
 def disarm(inherited: list[Socket]) -> None:
@@ -68,3 +84,34 @@ def _dead_socket(inherited: list[Socket]) -> _socket.socket:
     peer.close()
     dead.shutdown(_socket.SHUT_RDWR)
     return dead
+
+
+def peek(descriptors: Iterable[int]) -> Peek:
+    """Look at sockets without waiting: the worst of what they show. `Driver.peek` is this, unless it needs more."""
+    found = Peek.QUIET
+    if not hasattr(select, "poll"):  # Windows
+        listed = list(descriptors)
+        return Peek.READABLE if listed and select.select(listed, [], [], 0)[0] else Peek.QUIET
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, _READABLE)
+    for _, events in poller.poll(0):
+        if events & _GONE:
+            return Peek.DEAD
+        found = Peek.READABLE
+    return found
+
+
+def port_of(fd: int) -> int | None:
+    """Give a socket's port on this side; 0 for a Unix socket, None if it is no socket."""
+    try:
+        end = _socket.socket(fileno=os.dup(fd))
+    except OSError:
+        return None
+    try:
+        name = end.getsockname()
+        return int(name[1]) if isinstance(name, tuple) else 0
+    except OSError:
+        return None
+    finally:
+        end.close()

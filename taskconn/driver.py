@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import enum
-import select
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Generic, TypeVar
 
+from ._sockets import Peek, peek
 from ._target import Target
 
-__all__ = ["Driver", "Peek", "Session", "Target"]
+__all__ = ["Driver", "Peek", "Session", "Target", "peek"]
 
 C = TypeVar("C")
-
-#: What poll(2) says of a peer that has gone. POLLRDHUP is Linux only.
-_GONE = getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0) | getattr(select, "POLLRDHUP", 0)
-_GONE |= getattr(select, "POLLNVAL", 0)
-_READABLE = getattr(select, "POLLIN", 0) | getattr(select, "POLLPRI", 0) | getattr(select, "POLLRDHUP", 0)
 
 
 class Session:
@@ -49,14 +43,6 @@ class Session:
         self.refusal: Callable[[str], None] | None = None
 
 
-class Peek(enum.Enum):
-    """What a look at an idle connection's socket shows, without a round trip."""
-
-    QUIET = "nothing to read: alive as far as this host knows"
-    DEAD = "the peer has gone"
-    READABLE = "unread bytes: a stale reply"
-
-
 class Driver(ABC, Generic[C]):
     """
     Open, check, settle, close and discard the connections of one client library.
@@ -80,6 +66,10 @@ class Driver(ABC, Generic[C]):
     #: Must idle connections be closed before a fork, because a child can't be kept from harming them (SQLite)?
     #: An instance may know better after an open.
     closes_before_fork: bool = False
+
+    #: SQL that the server speaks, where taskconn has a word to say itself: ``"mysql"`` or ``"postgresql"``. It needs
+    #: `ask`. An instance may know better after an open.
+    dialect: str = ""
 
     #: Class of the connections, where it is known before the first one is opened; `proxy` shows it to isinstance().
     connection_type: ClassVar[type | None] = None
@@ -143,6 +133,33 @@ class Driver(ABC, Generic[C]):
             errors: There was no answer.
         """
         return None
+
+    def ask(self, connection: C, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """
+        Run a statement of taskconn's own while no transaction is open, within *timeout_s*, and leave none open.
+
+        Returns:
+            Its rows, none if it has none. What is in them may be text, bytes or numbers, as the library has it.
+
+        Raises:
+            errors: What the library raises.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no `dialect`")
+
+    def cancel(self, connection: C, timeout_s: float) -> bool:
+        """
+        Have the server end the statement that *connection* was in when it was dropped, within *timeout_s*.
+
+        Called in another thread, for connections of this process. It may neither use the connection's socket nor end
+        anything but what this very session runs. Where it is not defined, a second session does it by the `dialect`.
+
+        Returns:
+            False if nothing is known to run.
+
+        Raises:
+            errors: What the library raises; it is logged.
+        """
+        return False
 
     def has_pending_reply(self, connection: C) -> bool:
         """Tell, without a round trip, whether a reply is pending or half read, so that the connection is tainted."""
@@ -242,19 +259,3 @@ def _execute(connection: Any, statement: str) -> None:
     """Run a statement through a cursor of PEP 249, as every SQL client has it."""
     with contextlib.closing(connection.cursor()) as cursor:
         cursor.execute(statement)
-
-
-def peek(descriptors: Iterable[int]) -> Peek:
-    """Look at sockets without waiting: the worst of what they show. `Driver.peek` is this, unless it needs more."""
-    found = Peek.QUIET
-    if not hasattr(select, "poll"):  # Windows
-        listed = list(descriptors)
-        return Peek.READABLE if listed and select.select(listed, [], [], 0)[0] else Peek.QUIET
-    poller = select.poll()
-    for descriptor in descriptors:
-        poller.register(descriptor, _READABLE)
-    for _, events in poller.poll(0):
-        if events & _GONE:
-            return Peek.DEAD
-        found = Peek.READABLE
-    return found

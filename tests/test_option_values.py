@@ -147,7 +147,6 @@ def test_nearest_word_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("cancel", False),
         ("deadline", True),
     ],
 )

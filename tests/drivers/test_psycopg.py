@@ -126,19 +126,27 @@ def test_interrupt_passes_through_every_block_as_itself(
     db.rollback()
 
 
-@pytest.mark.skipif(not psycopg.capabilities.has_cancel_safe(), reason="libpq < 17 can't cancel within a bound")
-def test_ctrl_c_ends_the_statement_at_the_server(
-    db: Connection, strike: Callable[..., None], postgresql_database: PostgreSQLDatabase
+@pytest.mark.parametrize("kind", [SoftTimeLimitExceeded, KeyboardInterrupt, SystemExit])
+def test_statement_is_ended_over_a_connection_that_is_closed(
+    db: Connection, strike: Callable[..., None], postgresql_database: PostgreSQLDatabase, kind: type[BaseException]
 ) -> None:
-    """As in plain psycopg the server is told to cancel, but it is not waited for longer than 0.1 s."""
-    strike(KeyboardInterrupt(), 0.1)
-    with pytest.raises(KeyboardInterrupt):
+    """What the cancel request takes outlives the connection, and holds no interrupt up."""
+    strike(kind("late"), 0.1)
+    with pytest.raises(kind, match="late"):
         _execute(db)
+    assert postgresql_database.sessions() != []
 
-    deadline = time.monotonic() + 3
-    while postgresql_database.sessions() and time.monotonic() < deadline:
+    assert driver.cancel(db, 5) is True
+
+    deadline = time.monotonic() + 30
+    while postgresql_database.sessions():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert postgresql_database.sessions() == []
+
+
+def test_connection_that_nothing_struck_has_nothing_to_end(db: Connection) -> None:
+    """Nothing is sent to a server for a connection that is not in a statement."""
+    assert driver.cancel(db, 5) is False
 
 
 def test_value_that_cannot_be_sent_is_no_interrupt(db: Connection) -> None:

@@ -125,12 +125,17 @@ class Connection(WireConnection):
         with self.bounded(timeout_s):
             self.cmd_ping()
 
+    def ask_rows(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run a statement that is none of the task's, within *timeout_s*, and give its rows."""
+        with self.bounded(timeout_s):
+            self.ask(statement)
+            rows = self.get_rows(raw=True)[0] if self.unread_result else []
+        return [tuple(None if value is None else bytes(value).decode() for value in row) for row in rows]
+
     def ask_identity(self, timeout_s: float) -> str:
         """Ask the server which session this is, within *timeout_s*."""
-        with self.bounded(timeout_s):
-            self.ask("SELECT CONNECTION_ID()")
-            rows, _ = self.get_rows(raw=True)
-        return bytes(rows[0][0]).decode() if rows else ""
+        rows = self.ask_rows("SELECT CONNECTION_ID()", timeout_s)
+        return str(rows[0][0]) if rows else ""
 
     def restore(self) -> None:
         """Put back what a task may have changed in the client; autocommit needs a statement for it."""

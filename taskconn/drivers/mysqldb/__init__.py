@@ -71,6 +71,7 @@ class MySQLdb(Driver[Connection]):
     """
 
     package = "mysqlclient"
+    dialect = "mysql"
     connection_type = Connection
 
     @property
@@ -114,6 +115,10 @@ class MySQLdb(Driver[Connection]):
     def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
         """Ask for CONNECTION_ID(), outside of any transaction."""
         return connection.ask_identity(timeout_s)
+
+    def ask(self, connection: Connection, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run a statement of taskconn's own."""
+        return connection.ask_rows(statement, timeout_s)
 
     def is_settled(self, connection: Connection) -> bool:
         """Tell whether nothing was sent and nothing waits to be read."""

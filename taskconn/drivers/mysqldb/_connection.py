@@ -103,11 +103,15 @@ class Connection(WireConnection):
         """Ask for a sign of life, within *timeout_s*. The library's own ping can't be bounded."""
         self.exchange(self.ask, b"DO 0", timeout_s)
 
+    def ask_rows(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run a statement that is none of the task's, within *timeout_s*, and give its rows."""
+        self.exchange(self.ask, statement, timeout_s)
+        result = self.store_result()
+        return list(result.fetch_row(0)) if result is not None else []
+
     def ask_identity(self, timeout_s: float) -> str:
         """Ask the server which session this is, within *timeout_s*."""
-        self.exchange(self.ask, b"SELECT CONNECTION_ID()", timeout_s)
-        result = self.store_result()
-        rows = result.fetch_row(1) if result is not None else ()
+        rows = self.ask_rows("SELECT CONNECTION_ID()", timeout_s)
         return str(rows[0][0]) if rows else ""
 
     def restore(self) -> None:

@@ -57,6 +57,7 @@ class Psycopg(Driver[Connection]):
     """
 
     package = "psycopg"
+    dialect = "postgresql"
     connection_type = Connection
 
     @property
@@ -116,6 +117,17 @@ class Psycopg(Driver[Connection]):
     def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
         """Ask for the id of the server's process, outside of any transaction."""
         return connection.ask_identity(timeout_s)
+
+    def ask(self, connection: Connection, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run a statement of taskconn's own."""
+        return connection.ask(statement, timeout_s)
+
+    def cancel(self, connection: Connection, timeout_s: float) -> bool:
+        """Send PostgreSQL's cancel request, which takes no session and proves whose it is."""
+        if connection.canceller is None:
+            return False
+        connection.canceller(timeout_s)
+        return True
 
     def is_settled(self, connection: Connection) -> bool:
         """Tell whether no transaction is open: exact, for each reply says it."""

@@ -175,10 +175,18 @@ class Connection(GuardedConnection):
         """Ask for a sign of life."""
         self._ask_within(self.ping_steps(), timeout_s)
 
+    def ask(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run a statement that is none of the task's; psycopg begins no transaction for it."""
+        rows: list[tuple[Any, ...]] = self._ask_within(self.row_steps(statement), timeout_s)
+        return rows
+
     def ask_identity(self, timeout_s: float) -> str:
-        """Ask the server which process of its serves this session; psycopg begins no transaction for it."""
-        answer: str = self._ask_within(self.identity_steps(), timeout_s)
-        return answer
+        """Ask the server which process of its serves this session."""
+        rows = self.ask("SELECT pg_backend_pid()", timeout_s)
+        if not rows:
+            self.drop()
+            raise psycopg.OperationalError("the server's answer was a last word")
+        return str(rows[0][0])
 
     def restore(self) -> None:
         """Put back what a task may have changed in the client, and forget what only it was to hear."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from ..._process import getpid
 from ..._watchdog import shut
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
+from ._cancelling import make_canceller
 from ._waiting import drive
 
 __all__ = ["GuardedConnection"]
@@ -25,8 +26,6 @@ _AT_REST = (pq.TransactionStatus.IDLE, pq.TransactionStatus.INTRANS, pq.Transact
 
 #: How often psycopg's loop looks for signals, in seconds.
 _INTERVAL_S = 0.1
-#: Longest wait for the server to end a statement after Ctrl-C or `sys.exit`, in seconds.
-_CANCEL_S = 0.1
 
 
 class GuardedConnection(psycopg.Connection[Any]):
@@ -40,6 +39,8 @@ class GuardedConnection(psycopg.Connection[Any]):
         super().__init__(*arguments, **named)
         self.session = Session("", getpid())
         self._deadline: float | None = None
+        #: Ends, at the server, what this connection was interrupted in; within so many seconds.
+        self.canceller: Callable[[float], None] | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
@@ -160,10 +161,8 @@ class GuardedConnection(psycopg.Connection[Any]):
             return  # between two exchanges, or a value that can't be sent: libpq knows of nothing in flight
         self.session.interrupt = type(interrupt).__name__
         try:
-            # As psycopg does, but not for its ten seconds. An older libpq can't do it within a bound.
-            if isinstance(interrupt, (KeyboardInterrupt, SystemExit)) and psycopg.capabilities.has_cancel_safe():
-                with contextlib.suppress(psycopg.Error):
-                    self.cancel_safe(timeout=_CANCEL_S)
+            with contextlib.suppress(psycopg.Error):
+                self.canceller = make_canceller(pgconn)  # which outlives the connection
         finally:
             self.drop()
 
@@ -174,14 +173,21 @@ class GuardedConnection(psycopg.Connection[Any]):
         if [result.status for result in results] != [pq.ExecStatus.EMPTY_QUERY]:
             raise psycopg.OperationalError("the server's answer was a last word")
 
-    def identity_steps(self) -> Generator[Any, Any, str]:
-        """Ask for the id of the server's process."""
-        self.pgconn.send_query(b"SELECT pg_backend_pid()")
+    def row_steps(self, statement: str) -> Generator[Any, Any, list[tuple[Any, ...]]]:
+        """Run a statement that begins no transaction, and give its rows as text."""
+        self.pgconn.send_query(statement.encode())
         results = yield from generators.execute(self.pgconn)
-        found = results[0].get_value(0, 0) if results else None
-        if found is None:
-            raise psycopg.OperationalError("the server's answer was a last word")
-        return bytes(found).decode()
+        for result in results:
+            if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
+                raise psycopg.OperationalError(result.error_message.decode(errors="replace").strip() or "a last word")
+        return [
+            tuple(
+                None if (value := result.get_value(row, column)) is None else bytes(value).decode()
+                for column in range(result.nfields)
+            )
+            for result in results
+            for row in range(result.ntuples)
+        ]
 
     def drain_steps(self) -> Generator[Any, Any, None]:
         """Read what the task asked for and did not read, so that the next command can be sent."""

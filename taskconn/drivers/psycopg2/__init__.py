@@ -44,6 +44,7 @@ class Psycopg2(Driver[Connection]):
     """
 
     package = "psycopg2"
+    dialect = "postgresql"
     connection_type = Connection
 
     @property
@@ -92,6 +93,10 @@ class Psycopg2(Driver[Connection]):
     def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
         """Ask for the id of the server's process, outside of any transaction."""
         return connection.ask_identity(timeout_s)
+
+    def ask(self, connection: Connection, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run a statement of taskconn's own."""
+        return connection.ask(statement, timeout_s)
 
     def is_settled(self, connection: Connection) -> bool:
         """Tell whether no transaction is open: exact, for each reply says it."""

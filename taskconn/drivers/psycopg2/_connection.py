@@ -169,8 +169,12 @@ class Connection(GuardedConnection):
 
     def ask_identity(self, timeout_s: float) -> str:
         """Ask the server which process of its serves this session, without beginning a transaction."""
+        return str(self.ask("SELECT pg_backend_pid()", timeout_s)[0][0])
+
+    def ask(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run a statement that is none of the task's, without beginning a transaction."""
         with Deadline(self.fileno(), timeout_s):
-            return self.watch(self._ask_identity)
+            return self.watch(self._ask, statement)
 
     def restore(self) -> None:
         """Put back what a task may have changed in the client, and forget what only it was to hear."""
@@ -233,14 +237,14 @@ class Connection(GuardedConnection):
             if self.status != ext.STATUS_READY:
                 _Base.rollback(self)
 
-    def _ask_identity(self) -> str:
+    def _ask(self, statement: str) -> list[tuple[Any, ...]]:
         is_to_switch = self.status == ext.STATUS_READY and not self.autocommit
         if is_to_switch:
             _Base.autocommit.__set__(self, True)  # noqa: FBT003 -- a value
         try:
             cursor: Any = ext.cursor(self)
-            cursor.execute("SELECT pg_backend_pid()")
-            return str(cursor.fetchone()[0])
+            cursor.execute(statement)
+            return list(cursor.fetchall()) if cursor.description else []
         finally:
             if is_to_switch and not self.closed:
                 _Base.autocommit.__set__(self, False)  # noqa: FBT003 -- as above

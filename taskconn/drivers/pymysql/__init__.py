@@ -67,6 +67,7 @@ class PyMySQL(Driver[Connection]):
     """
 
     package = "PyMySQL"
+    dialect = "mysql"
 
     def __init__(self) -> None:
         self._tls = Tls()
@@ -115,6 +116,10 @@ class PyMySQL(Driver[Connection]):
     def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
         """Ask for CONNECTION_ID(), outside of any transaction."""
         return connection.ask_identity(timeout_s)
+
+    def ask(self, connection: Connection, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run a statement of taskconn's own."""
+        return connection.ask(statement, timeout_s)
 
     def is_settled(self, connection: Connection) -> bool:
         """Tell whether nothing was sent; the server's own flag can be trusted only where autocommit is on."""

@@ -134,12 +134,17 @@ class Connection(GuardedConnection):
         with self.bounded(timeout_s):
             self.ping()
 
+    def ask(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run a statement that is none of the task's, within *timeout_s*, and give its rows."""
+        with self.bounded(timeout_s):
+            self.exchange(super().query, statement.encode())
+        result: Any = self._result
+        return list(result.rows or ()) if result is not None else []
+
     def ask_identity(self, timeout_s: float) -> str:
         """Ask the server which session this is, within *timeout_s*."""
-        with self.bounded(timeout_s):
-            self.exchange(super().query, b"SELECT CONNECTION_ID()")
-        result: Any = self._result
-        return str(result.rows[0][0]) if result is not None and result.rows else ""
+        rows = self.ask("SELECT CONNECTION_ID()", timeout_s)
+        return str(rows[0][0]) if rows else ""
 
     def restore(self) -> None:
         """Put back what a task may have changed in the client; autocommit needs a statement for it."""

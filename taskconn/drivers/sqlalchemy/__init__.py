@@ -40,6 +40,10 @@ _REFUSED = {
 }
 
 
+#: SQLAlchemy's name of a dialect to the one that taskconn speaks.
+_DIALECTS = {"mariadb": "mysql", "mysql": "mysql", "postgresql": "postgresql"}
+
+
 class SQLAlchemy(Driver[Any]):
     """
     Connect by SQLAlchemy: the engine is the process's, the session the lease's, and taskconn's pool the only pool.
@@ -71,6 +75,7 @@ class SQLAlchemy(Driver[Any]):
             self._make(target)
             return EngineClient(target, timeout_s)
         engine = self._engine_of(target)
+        self.dialect = _DIALECTS.get(engine.dialect.name, "")
         if inject != "connection":
             # SQLAlchemy does this when a mapped class is first used. A limit that struck there would be taken for a
             # fault of the mapping, and no task of the process could use its classes any more.
@@ -108,6 +113,12 @@ class SQLAlchemy(Driver[Any]):
     def ask_identity(self, connection: Connection | EngineClient, timeout_s: float) -> str | None:
         """Ask for it, where the server is known."""
         return None if isinstance(connection, EngineClient) else connection.guard.ask_identity(timeout_s)
+
+    def ask(self, connection: Connection | EngineClient, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run a statement of taskconn's own."""
+        if isinstance(connection, EngineClient):
+            raise NotImplementedError("an engine has several sessions")
+        return connection.guard.ask(statement, timeout_s)
 
     def has_pending_reply(self, connection: Connection | EngineClient) -> bool:
         """Tell whether a reply was cut off, rows were not read, or the task keeps a connection of an engine."""

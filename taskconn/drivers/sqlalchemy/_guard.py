@@ -220,14 +220,24 @@ class Guard(Session):
         question = _QUESTIONS.get(self._dialect.name)
         if question is None:
             return None
+        found = self.ask(question, timeout_s)
+        return str(found[0][0]) if found else ""
+
+    def ask(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+        """
+        Run a statement of taskconn's own, and give its rows.
+
+        Raises:
+            OSError: There was no answer, or an error. The library's own is the cause.
+        """
         try:
             with self.within(timeout_s), contextlib.closing(self.raw.cursor()) as cursor:
-                self.exchange(cursor.execute, question)
-                found = self.exchange(cursor.fetchone)
-                self.exchange(self.raw.rollback)  # PEP 249 begins a transaction for it
+                self.exchange(cursor.execute, statement)
+                rows = self.exchange(cursor.fetchall) if cursor.description else []
+                self.exchange(self.raw.commit)  # PEP 249 begins a transaction for it
         except self._errors as error:
             raise OSError(str(error)) from error
-        return str(found[0]) if found else ""
+        return [tuple(row) for row in rows]
 
     @contextlib.contextmanager
     def within(self, timeout_s: float) -> Iterator[None]:
