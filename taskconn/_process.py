@@ -23,6 +23,7 @@ __all__ = [
     "at_exit",
     "current_runner",
     "disarm",
+    "fork",
     "getpid",
     "me",
     "note_hookless_fork",
@@ -34,6 +35,9 @@ __all__ = [
 T = TypeVar("T")
 
 getpid = os.getpid
+
+#: Absent on Windows, where no worker of RQ's forks either.
+fork: Callable[[], int] = getattr(os, "fork", None)  # type: ignore[assignment]  # whoever calls it runs where it is
 
 #: MADV_WIPEONFORK, of Linux 4.14; Python does not name it.
 _WIPE_ON_FORK = 18

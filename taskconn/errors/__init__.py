@@ -13,6 +13,7 @@ from ._configuration import (
     UnknownAliasError,
     UnknownOptionError,
     UnknownSchemeError,
+    WorkerSettingError,
 )
 from ._connection import (
     AcquireTimeoutError,
@@ -62,6 +63,7 @@ __all__ = [
     "UnknownOptionError",
     "UnknownSchemeError",
     "UnsettledProxyError",
+    "WorkerSettingError",
 ]
 
 for _value in list(vars().values()):  # tracebacks and result back ends name the public place

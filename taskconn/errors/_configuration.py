@@ -76,6 +76,16 @@ class InvalidSettingsError(ConfigurationError):
     _message = "The settings of connection {alias!r} can't be used: {problem}.\n{remedy}"
 
 
+class WorkerSettingError(ConfigurationError):
+    """A setting of a worker, not of a connection, can't be used."""
+
+    setting: str
+    problem: str
+    remedy: str
+    _fields = ("setting", "problem", "remedy")
+    _message = "The worker's setting {setting} can't be used: {problem}.\n{remedy}"
+
+
 class DriverNotInstalledError(ConfigurationError):
     """The package that a driver needs is not installed, or too old."""
 

@@ -7,6 +7,7 @@ Importing it opens nothing and reads no settings: the core does so wherever RQ i
 
 from ._context import current_job_context
 from ._enqueue import enqueue_on_commit
+from ._warm import WarmHerokuWorker, WarmWorker, WarmWorkerMixin
 from ._worker import (
     HerokuWorker,
     RandomWorker,
@@ -23,6 +24,9 @@ __all__ = [
     "RoundRobinWorker",
     "SimpleWorker",
     "SpawnWorker",
+    "WarmHerokuWorker",
+    "WarmWorker",
+    "WarmWorkerMixin",
     "Worker",
     "WorkerMixin",
     "current_job_context",

@@ -9,7 +9,7 @@ from typing import Any
 
 from .._registry import Registry, process_registry
 
-__all__ = ["DATABASES", "command_name", "export", "load", "registry"]
+__all__ = ["DATABASES", "command_name", "export", "find", "load", "names", "registry"]
 
 #: Name in the settings module.
 DATABASES = "TASKCONN_DATABASES"
@@ -44,6 +44,26 @@ def export() -> None:
     """Tell a horse that is about to be spawned which module to read."""
     if _loaded:
         os.environ[_VARIABLE] = _loaded[-1]
+
+
+def find(name: str) -> tuple[str, Any] | None:
+    """
+    Look up a setting of the worker's own: the settings module wins over the environment, where "" is not set.
+
+    Returns:
+        What to call it in a message, and its value; None if it is set nowhere.
+    """
+    module = sys.modules.get(_loaded[-1]) if _loaded else None
+    if hasattr(module, name):
+        return f"{name} of {_loaded[-1]}", getattr(module, name)
+    value = os.environ.get(name, "").strip()
+    return (f"{name} of the environment", value) if value else None
+
+
+def names(prefix: str) -> set[str]:
+    """Name the settings that begin with *prefix*, in the settings module and in the environment."""
+    module = sys.modules.get(_loaded[-1]) if _loaded else None
+    return {name for name in (*vars(module or object).keys(), *os.environ) if name.startswith(prefix)}
 
 
 def registry() -> Registry | None:

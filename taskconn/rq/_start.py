@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 
 from .._process import getpid
@@ -19,9 +20,12 @@ __all__ = ["check", "open_early"]
 log = logging.getLogger("taskconn")
 
 
-def check() -> None:
+def check(further: Callable[[], object]) -> None:
     """
     Read the settings, import every driver; a server is not asked, so that a worker starts while its database is down.
+
+    Args:
+        further: Checks what is the worker's own.
 
     Raises:
         ConfigurationError: Settings are malformed, or a driver is missing.
@@ -30,6 +34,7 @@ def check() -> None:
     try:
         _settings.load()
         process_registry.check()
+        further()
     except ConfigurationError as error:
         command = _settings.command_name()
         if command is None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import rq.worker
-from rq.worker import BaseWorker
+from rq.job import Job
+from rq.queue import Queue
 
 from .. import _leftovers
 from .._registry import close_all
 from . import _horse, _settings, _start
+from ._stopping import StoppingMixin
 
 __all__ = [
     "HerokuWorker",
@@ -22,7 +24,7 @@ __all__ = [
 ]
 
 
-class WorkerMixin(BaseWorker):
+class WorkerMixin(StoppingMixin):
     """
     Give any RQ worker class its connections: ``class Mine(WorkerMixin, TheirWorker)``.
 
@@ -39,7 +41,7 @@ class WorkerMixin(BaseWorker):
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """Check the settings before the worker registers itself; a server that is down stops nothing."""
-        _start.check()
+        _start.check(self._check_settings)
         super().bootstrap(*args, **kwargs)
 
     def perform_job(self, *args: Any, **kwargs: Any) -> bool:
@@ -50,16 +52,8 @@ class WorkerMixin(BaseWorker):
             has_succeeded = super().perform_job(*args, **kwargs)
             exit_status = 0
         finally:
-            if self.is_horse:
-                _horse.say_goodbye(exit_status)
-            else:
-                _leftovers.roll_back_leftovers("a job")
+            self._after_job(exit_status)
         return has_succeeded
-
-    def fork_work_horse(self, *args: Any, **kwargs: Any) -> None:
-        """Close what this process has open and does not use, then start the horse."""
-        _leftovers.close_unused()
-        super().fork_work_horse(*args, **kwargs)  # type: ignore[misc]  # of `rq.worker.Worker`; others don't call it
 
     def teardown(self) -> None:
         """End the worker, and say goodbye to its servers."""
@@ -68,6 +62,20 @@ class WorkerMixin(BaseWorker):
         finally:
             if not self.is_horse:
                 close_all()
+
+    def _check_settings(self) -> None:
+        """Check further settings, when those of the connections are known to be good."""
+
+    def _after_job(self, exit_status: int) -> None:
+        if self.is_horse:
+            _horse.say_goodbye(exit_status)
+        else:
+            _leftovers.roll_back_leftovers("a job")
+
+    def _start_horse(self, job: Job, queue: Queue) -> None:
+        """Close what this process has open and does not use, then start the horse."""
+        _leftovers.close_unused()
+        super()._start_horse(job, queue)
 
 
 class Worker(WorkerMixin, rq.worker.Worker):

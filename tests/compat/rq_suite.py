@@ -2,8 +2,9 @@
 RQ's own tests with taskconn's worker classes in the place of RQ's, beside a run without: as many have to pass.
 
 ``make compat``, or ``python tests/compat/rq_suite.py [FILE ...]`` for some files of the suite. The tests come from the
-source distribution of the RQ that is installed. Each file runs in a pytest session of its own, first as it is, then
-with the classes swapped; what fails is run again by itself, three times at the most.
+source distribution of the RQ that is installed. Each file runs in a pytest session of its own: as it is, with the six
+classes of taskconn's that have RQ's names, and with `WarmWorker` and `WarmHerokuWorker` as two of them. What fails is
+run again by itself, three times at the most.
 """
 
 from __future__ import annotations
@@ -63,19 +64,21 @@ class Suite:
     Args:
         folder: Has RQ's ``tests``, and nothing of its package.
         port: Port of a Redis of one's own.
-        is_swapped: Put taskconn's classes in.
+        swap: Which of taskconn's classes to put in: "none", "same" for those of the same name, "warm" for warm ones.
     """
 
-    def __init__(self, folder: Path, port: int, *, is_swapped: bool) -> None:
+    def __init__(self, folder: Path, port: int, swap: str) -> None:
         self.folder = folder
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("TASKCONN_", "RQ_"))}
         self.environ = clean | {
             "COMPAT_REDIS_PORT": str(port),
-            "COMPAT_SWAP": "1" if is_swapped else "0",
+            "COMPAT_SWAP": swap,
             "PYTHONPATH": os.pathsep.join([str(SHIM), str(folder)]),  # before `tests` of this tree
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
-        expected = "taskconn.rq" if is_swapped else "rq.worker"
+        expected = {"none": "rq.worker", "same": "taskconn.rq._worker.Worker", "warm": "taskconn.rq._warm.WarmWorker"}[
+            swap
+        ]
         found = self._ask("import rq.worker_pool as p, inspect; print(inspect.signature(p.run_worker), p.Worker)")
         if f"<class '{expected}" not in found or found.count(expected) < 2:
             raise SystemExit(f"the classes were not put in as expected ({expected}): {found}")
@@ -185,26 +188,30 @@ def main(words: Iterable[str] | None = None) -> int:
     parser.add_argument("files", nargs="*", help="files of RQ's suite, such as test_worker.py; all if none is named")
     wanted = parser.parse_args(words).files
 
-    with tempfile.TemporaryDirectory(prefix="taskconn-compat-") as folder, Redis() as one, Redis() as other:
+    swaps = ("none", "same", "warm")
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskconn-compat-"))
         version, tests = fetch(Path(folder))
         files = wanted or sorted(path.name for path in (tests / "tests").glob("test_*.py"))
-        suites = (Suite(tests, one.port, is_swapped=False), Suite(tests, other.port, is_swapped=True))
-        totals = (Outcome(), Outcome())
-        print(f"RQ {version}: its own tests, then with the classes of taskconn.rq", flush=True)
+        suites = [Suite(tests, stack.enter_context(Redis()).port, swap) for swap in swaps]
+        totals = [Outcome() for _ in swaps]
+        print(f"RQ {version}: its own tests, then with the classes of taskconn.rq, then with its warm ones", flush=True)
         for file in files:
             outcomes = [suite.run(file) for suite in suites]
-            print(f"{file:36} {outcomes[0]}  |  {outcomes[1]}  {sum(o.seconds for o in outcomes):6.1f} s", flush=True)
+            columns = "  |  ".join(str(outcome) for outcome in outcomes)
+            print(f"{file:36} {columns}  {sum(o.seconds for o in outcomes):6.1f} s", flush=True)
             for total, outcome in zip(totals, outcomes, strict=True):
                 for kind in ("passed", "failed", "skipped", "flaky"):
                     getattr(total, kind).update(getattr(outcome, kind))
 
-    baseline, ours = totals
-    print(f"{'all':36} {baseline}  |  {ours}")
-    lost = sorted(baseline.passed - ours.passed)
-    print(
-        "\n".join(f"passes without taskconn alone: {test}" for test in lost) or "every test that passes without passes"
-    )
-    return int(len(ours.passed) < len(baseline.passed) or not baseline.passed)
+    print(f"{'all':36} {'  |  '.join(str(total) for total in totals)}")
+    baseline, *others = totals
+    for swap, total in zip(swaps[1:], others, strict=True):
+        for test in sorted(baseline.passed - total.passed):
+            print(f"passes without taskconn, not with the {swap} classes: {test}")
+    if not any(baseline.passed - total.passed for total in others):
+        print("every test that passes without passes")
+    return int(any(len(total.passed) < len(baseline.passed) for total in others) or not baseline.passed)
 
 
 if __name__ == "__main__":

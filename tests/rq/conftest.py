@@ -65,6 +65,10 @@ class Workplace:
         """Enqueue a function of `tests.rq.jobs` by its name."""
         return self.queue.enqueue(f"tests.rq.jobs.{function}", args=args, **options)
 
+    def enqueue_warm(self, function: str, *args: Any, **options: Any) -> Job:
+        """Enqueue a function of `tests.rq.warm_jobs` by its name."""
+        return self.queue.enqueue(f"tests.rq.warm_jobs.{function}", args=args, **options)
+
     def seen(self, *names: str) -> list[tuple[str, int, int]]:
         """List the notes, those of *names* if some are given: name, pid, session."""
         rows = self.database.query("SELECT name, pid, session FROM seen ORDER BY id")

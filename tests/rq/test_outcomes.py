@@ -14,7 +14,8 @@ from rq.job import JobStatus
 
 from tests.rq.conftest import Workplace, write_module
 
-each_kind = pytest.mark.parametrize("name", ["Worker", "SimpleWorker"])
+each_kind = pytest.mark.parametrize("name", ["Worker", "SimpleWorker", "WarmWorker"])
+each_forking = pytest.mark.parametrize("name", ["Worker", "WarmWorker"])
 
 #: A horse whose client never comes back from its goodbye.
 _HANGING = """
@@ -70,7 +71,7 @@ def test_coroutine_is_committed_when_it_has_run(workplace: Workplace, name: str)
 
     assert [job.return_value() for job in jobs] == ["async 0", "async 1"]
     assert [row[0] for row in workplace.seen()] == ["async 0", "async 1"]
-    assert len({session for _, _, session in workplace.seen()}) == (1 if name == "SimpleWorker" else 2)
+    assert len({session for _, _, session in workplace.seen()}) == (2 if name == "Worker" else 1)
 
 
 @each_kind
@@ -89,12 +90,13 @@ def test_timeout_is_recorded_as_such_and_its_connection_not_used_again(workplace
     assert workplace.seen("lost") == []
 
 
-def test_killed_horse_leaves_no_row_and_stops_nothing(workplace: Workplace) -> None:
+@each_forking
+def test_killed_horse_leaves_no_row_and_stops_nothing(workplace: Workplace, name: str) -> None:
     """SIGKILL in the middle of a transaction: the server rolls back, the next jobs run."""
     killed = workplace.enqueue("insert_and_wait", "killed")
     after = [workplace.enqueue("insert", f"after {number}") for number in range(3)]
 
-    worker = workplace.worker()
+    worker = workplace.worker(name)
     os.kill(int(worker.wait_for(r"waiting (\d+)")[1]), signal.SIGKILL)
     worker.succeed()
 
@@ -103,11 +105,14 @@ def test_killed_horse_leaves_no_row_and_stops_nothing(workplace: Workplace) -> N
     assert [row[0] for row in workplace.seen()] == ["after 0", "after 1", "after 2"]
 
 
-def test_dyno_shutdown_fails_the_job_and_closes_politely(workplace: Workplace, aborted: Callable[[], int]) -> None:
+@pytest.mark.parametrize("name", ["HastyHerokuWorker", "HastyWarmHerokuWorker"])
+def test_dyno_shutdown_fails_the_job_and_closes_politely(
+    workplace: Workplace, aborted: Callable[[], int], name: str
+) -> None:
     """`ShutDownImminentException` may strike anywhere: the job is rolled back, the horse still says goodbye."""
     job = workplace.enqueue("insert_and_wait", "lost")
 
-    worker = workplace.worker("tests.rq.workers.HastyHerokuWorker", burst=False)
+    worker = workplace.worker(f"tests.rq.workers.{name}", burst=False)
     worker.wait_for(r"waiting (\d+)")
     worker.send(signal.SIGTERM)
     worker.succeed()
@@ -117,12 +122,13 @@ def test_dyno_shutdown_fails_the_job_and_closes_politely(workplace: Workplace, a
     assert aborted() == 0
 
 
-def test_callbacks_in_the_parent_leave_nothing_for_the_next_horse(workplace: Workplace) -> None:
+@each_forking
+def test_callbacks_in_the_parent_leave_nothing_for_the_next_horse(workplace: Workplace, name: str) -> None:
     """RQ runs `on_stopped` in the worker: its connection is closed before the next horse is forked."""
     stopped = workplace.enqueue("insert_and_wait", "lost", on_stopped=Callback("tests.rq.jobs.insert_when_stopped"))
     after = workplace.enqueue("count_sessions", "after")
 
-    worker = workplace.worker("Worker", "--max-jobs", "2", burst=False)
+    worker = workplace.worker(name, "--max-jobs", "2", burst=False)
     worker.wait_for(r"waiting (\d+)")
     send_stop_job_command(workplace.queue.connection, stopped.id)
     worker.succeed()

@@ -20,6 +20,9 @@ pytestmark = pytest.mark.timeout(300)
         pytest.param("RandomWorker", "worker", 500, id="RandomWorker"),
         pytest.param("HerokuWorker", "worker", 500, id="HerokuWorker"),
         pytest.param("SimpleWorker", "worker", 500, id="SimpleWorker"),
+        pytest.param("WarmWorker", "worker", 500, id="WarmWorker"),
+        pytest.param("WarmHerokuWorker", "worker", 500, id="WarmHerokuWorker"),
+        pytest.param("WarmWorker", "worker-pool", 500, id="worker-pool of WarmWorker"),
         pytest.param("Worker", "worker-pool", 500, id="worker-pool"),
         pytest.param("SpawnWorker", "worker", 20, id="SpawnWorker"),
     ],
@@ -61,12 +64,13 @@ def test_parent_holds_no_idle_connection_across_a_fork(workplace: Workplace) -> 
     assert job.return_value() == 1
 
 
-def test_simple_worker_keeps_its_connection_between_jobs(workplace: Workplace, aborted: Callable[[], int]) -> None:
-    """A worker that does not fork opens one connection for all of its jobs, and closes it at its end."""
+@pytest.mark.parametrize("name", ["SimpleWorker", "WarmWorker"])
+def test_connection_is_kept_between_jobs(workplace: Workplace, aborted: Callable[[], int], name: str) -> None:
+    """A process that runs many jobs opens one connection for all of them, and closes it at its end."""
     for number in range(3):
         workplace.enqueue("insert", f"job {number}")
 
-    workplace.worker("SimpleWorker").succeed()
+    workplace.worker(name).succeed()
 
     assert len({session for _, _, session in workplace.seen()}) == 1
     assert aborted() == 0
@@ -81,7 +85,7 @@ def test_spawned_horse_reads_the_settings_module_itself(workplace: Workplace) ->
     assert job.return_value() == workplace.database.name
 
 
-@pytest.mark.parametrize("name", ["Worker", "SimpleWorker", "SpawnWorker"])
+@pytest.mark.parametrize("name", ["Worker", "SimpleWorker", "SpawnWorker", "WarmWorker"])
 def test_warm_alias_is_open_before_the_job_begins(workplace: Workplace, name: str) -> None:
     """`warm=True` opens in the process that runs the job."""
     job = workplace.enqueue("opens_before_use")

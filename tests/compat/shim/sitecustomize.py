@@ -1,7 +1,8 @@
 """
 Run by every interpreter of the suite and of what it starts: a private Redis, and taskconn's workers in RQ's place.
 
-COMPAT_REDIS_PORT: where connections to port 6379 go instead. COMPAT_SWAP: "1" puts taskconn's classes in.
+COMPAT_REDIS_PORT: where connections to port 6379 go instead. COMPAT_SWAP: "same" puts taskconn's classes of the same
+names in, "warm" those that keep their horse, where there is one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def _send_elsewhere(port: int) -> None:
     redis.connection.Connection.__init__ = init  # type: ignore[method-assign]  # that is the point
 
 
-def _swap() -> None:
+def _swap(*, warm: bool) -> None:
     """Put taskconn's classes where RQ's are, in its modules and in the defaults of its functions."""
     import rq.cli
     import rq.worker
@@ -35,7 +36,10 @@ def _swap() -> None:
     import taskconn.rq
 
     names = ("HerokuWorker", "RandomWorker", "RoundRobinWorker", "SimpleWorker", "SpawnWorker", "Worker")
-    ours = {getattr(rq.worker, name): getattr(taskconn.rq, name) for name in names}
+    ours = {
+        getattr(rq.worker, name): getattr(taskconn.rq, f"Warm{name}" if warm else name, getattr(taskconn.rq, name))
+        for name in names
+    }
     for module in [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "rq"]:
         for name, value in list(vars(module).items()):
             if isinstance(value, type) and value in ours:
@@ -54,5 +58,5 @@ def _functions(value: object) -> list[FunctionType]:
 
 if os.environ.get("COMPAT_REDIS_PORT"):
     _send_elsewhere(int(os.environ["COMPAT_REDIS_PORT"]))
-if os.environ.get("COMPAT_SWAP") == "1":
-    _swap()
+if os.environ.get("COMPAT_SWAP") in {"same", "warm"}:
+    _swap(warm=os.environ["COMPAT_SWAP"] == "warm")
