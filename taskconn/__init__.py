@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from . import _guard
+from ._guard import guard
 from ._injection import with_db
 from ._lease import Lease, lease
 from ._proxy import proxy
@@ -21,6 +23,7 @@ __all__ = [
     "after_commit",
     "close",
     "configure",
+    "guard",
     "lease",
     "proxy",
     "savepoint",
@@ -29,6 +32,8 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_guard.begin_early()
 
 
 def configure(databases: Mapping[str, Any], *, app: Any = None) -> None:

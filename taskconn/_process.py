@@ -24,9 +24,11 @@ __all__ = [
     "current_runner",
     "disarm",
     "fork",
+    "get_ready",
     "getpid",
     "me",
     "note_hookless_fork",
+    "own_sockets",
     "owner",
     "unforked",
     "watch",
@@ -97,9 +99,10 @@ class _Self:
     Attributes:
         pid: Process that the hooks know of.
         owner: The same, as it is written to connections.
+        guard: Told of forks after all others, when `own_sockets` is up to date; it looks at connections of others.
     """
 
-    __slots__ = ("armed_by", "exit_callbacks", "owner", "pid", "watchers")
+    __slots__ = ("armed_by", "exit_callbacks", "guard", "owner", "pid", "watchers")
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -107,6 +110,7 @@ class _Self:
         self.watchers: WeakMembers[ForkAware] = WeakMembers()
         self.exit_callbacks: list[Callable[[], object]] = []
         self.armed_by: Owner | None = None
+        self.guard: ForkAware | None = None
 
 
 class _PidMark:
@@ -244,9 +248,21 @@ def is_in_greenlet() -> bool:
     return greenlet is not None and greenlet.getcurrent().parent is not None
 
 
-def _before_fork() -> None:
+def get_ready() -> None:
+    """Let watchers get ready for a fork, whether it comes or not."""
     for watcher in me.watchers.list():
         watcher.before_fork()
+
+
+def own_sockets() -> list[Socket]:
+    """List the sockets that a child may not keep: as of the last fork for those that watchers list only then."""
+    return [entry for watcher in me.watchers.list() for entry in watcher.sockets()]
+
+
+def _before_fork() -> None:
+    get_ready()
+    if me.guard is not None:
+        me.guard.before_fork()
 
 
 def _after_fork_in_child() -> None:
@@ -255,6 +271,8 @@ def _after_fork_in_child() -> None:
     me.owner = Owner(me.pid, parent.generation + 1)
     unforked[0] = 1
     watchers = me.watchers.list()
+    if me.guard is not None:
+        watchers.append(me.guard)
     try:
         disarm([entry for watcher in watchers for entry in watcher.sockets()])
     finally:  # whatever happened: no pool may hand out what the parent opened

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NoReturn
 
-__all__ = ["Options"]
+__all__ = ["GuardMode", "Options"]
+
+#: What the guard does about connections that would cross a fork; it is an option of the process, not of an alias.
+GuardMode = Literal["off", "warn", "raise", "fence"]
 
 
 class Options:

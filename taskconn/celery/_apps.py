@@ -17,7 +17,18 @@ from .._registry import Registry, environment, process_registry
 from ..config import Databases, parse_databases
 from ..errors import ConfigurationError
 
-__all__ = ["SETTING", "adopt", "adopt_copy", "adopt_waiting", "install", "load", "registry_of", "waiting", "watch"]
+__all__ = [
+    "SETTING",
+    "adopt",
+    "adopt_copy",
+    "adopt_waiting",
+    "install",
+    "load",
+    "registry_of",
+    "setting",
+    "waiting",
+    "watch",
+]
 
 log = logging.getLogger("taskconn")
 
@@ -133,6 +144,11 @@ def adopt_waiting() -> None:
             _adopt_quietly(app)
 
 
+def setting(app: Any, name: str) -> Any:
+    """Read a setting of ours in any of its spellings; None if it is not given."""
+    return next((value for key in _spellings(app.conf, name) if (value := app.conf.get(key)) is not None), None)
+
+
 def _meet(app: Any) -> None:
     """Look at an app at import, or when it is finalized: its configuration is not read because of us."""
     if app in _taken:
@@ -212,13 +228,13 @@ def _hide(conf: Any) -> Databases | _Unreadable | None:
     return hidden
 
 
-def _spellings(conf: Any) -> Iterator[str]:
-    """List the names under which the setting may be written; the second last is what RQ reads from a shared module."""
+def _spellings(conf: Any, name: str = SETTING) -> Iterator[str]:
+    """List the spellings of a setting's *name*; the last is what RQ reads from a shared module."""
     if conf.prefix:
-        yield (conf.prefix + SETTING).upper()
-        yield conf.prefix + SETTING
-    yield SETTING
-    yield SETTING.upper()
+        yield (conf.prefix + name).upper()
+        yield conf.prefix + name
+    yield name
+    yield name.upper()
 
 
 def _safe(value: Any) -> Databases | _Unreadable:

@@ -12,7 +12,7 @@ import click
 from celery import bootsteps, signals
 from celery.exceptions import ImproperlyConfigured
 
-from .. import _pool, _process
+from .. import _guard, _pool, _process
 from .._injection import injected_aliases, is_async_injected
 from .._registry import Registry
 from ..config import Databases
@@ -48,6 +48,7 @@ class ConnectionsStep(bootsteps.StartStopStep):
         self._board: Board | None = None
         try:
             self._registry = _check(worker.app, must_pickle=self._is_spawning)
+            _guard.start_worker(*(_apps.setting(worker.app, name.lower()) for name in (_guard.MODE, _guard.ALLOW)))
         except ConfigurationError as error:
             raise WorkerRefusedError(str(error)) from error
 
@@ -103,12 +104,17 @@ class ConnectionsStep(bootsteps.StartStopStep):
 def connect() -> None:
     """Add the step to every worker that starts in this process."""
     signals.worker_init.connect(_join_worker, dispatch_uid="taskconn")
+    signals.worker_ready.connect(_note_ready, dispatch_uid="taskconn")
 
 
 def _join_worker(sender: Any, **_: Any) -> None:
     """Add the step: task modules have been imported, and the blueprint is built afterwards."""
     _processes.expect_children(None)  # solo sends worker_process_init before any step is started
     sender.app.steps["worker"].add(ConnectionsStep)
+
+
+def _note_ready(**_: Any) -> None:
+    _guard.worker_is_ready()
 
 
 def _make_board(*, is_named: bool) -> Board | None:

@@ -13,7 +13,9 @@ __all__ = ["COMMANDS", "main"]
 
 #: Command -> what it does, in a few words; the module of the same name in this folder has `add_arguments(parser)` and
 #: `run(arguments) -> int`, which gives the exit code. It imports what is heavy inside of `run` alone.
-COMMANDS: Mapping[str, str] = {}
+COMMANDS: Mapping[str, str] = {
+    "run": "run a program under the guard",
+}
 
 #: Exit code of a command whose arguments or settings are wrong, as argparse has it.
 WRONG_USAGE = 2

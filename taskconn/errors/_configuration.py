@@ -124,3 +124,16 @@ class CommandTargetError(ConfigurationError):
         "It has to see the settings that a worker sees, or it would speak of another database.\n"
         "{remedy}"
     )
+
+
+class GuardSettingError(ConfigurationError):
+    """The guard was given a mode that it does not have."""
+
+    mode: str
+    modes: str
+    _fields = ("mode", "modes")
+    _message = (
+        "The guard has no mode {mode!r}.\n"
+        "It would not look for connections that cross forks, while you believe that it does.\n"
+        "Write one of: {modes}."
+    )

@@ -118,3 +118,16 @@ class LeaseEndedError(ConnectionError):
         "Its connection may already belong to another task.\n"
         "Write `with taskconn.lease({alias!r}) as db:` around every use."
     )
+
+
+class ForkRefusedError(ConnectionError):
+    """The guard, in mode `raise`, refused a fork that would carry a connection over."""
+
+    pid: int
+    found: str
+    _fields = ("pid", "found")
+    _message = (
+        "Process {pid} was about to fork with an open {found}.\n"
+        "Parent and child would share one session and read each other's replies.\n"
+        "Open it in the child, in a task or by `taskconn.proxy`, or allow it: `taskconn.guard('raise', allow=[...])`."
+    )

@@ -7,9 +7,10 @@ import os
 import sys
 from typing import Any
 
+from .._guard import ALLOW, MODE
 from .._registry import Registry, process_registry
 
-__all__ = ["DATABASES", "command_name", "export", "find", "load", "names", "registry"]
+__all__ = ["DATABASES", "command_name", "export", "find", "guard", "load", "names", "registry"]
 
 #: Name in the settings module.
 DATABASES = "TASKCONN_DATABASES"
@@ -38,6 +39,12 @@ def load(name: str | None = None) -> None:
     module = importlib.import_module(name)
     process_registry.use_settings(getattr(module, DATABASES, None) or {})
     _loaded.append(name)
+
+
+def guard() -> tuple[Any, Any]:
+    """Give what the settings module says of the guard: its mode, and what may cross; None where it says nothing."""
+    module = sys.modules.get(_loaded[-1]) if _loaded else None
+    return getattr(module, MODE, None), getattr(module, ALLOW, None)
 
 
 def export() -> None:

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
+from .. import _guard
 from .._process import getpid
 from .._registry import process_registry
 from .._warmup import warm_up
@@ -35,6 +36,7 @@ def check(further: Callable[[], object]) -> None:
         _settings.load()
         process_registry.check()
         further()
+        _guard.start_worker(*_settings.guard())
     except ConfigurationError as error:
         command = _settings.command_name()
         if command is None:

@@ -8,7 +8,7 @@ import rq.worker
 from rq.job import Job
 from rq.queue import Queue
 
-from .. import _leftovers
+from .. import _guard, _leftovers
 from .._registry import close_all
 from . import _horse, _settings, _start
 from ._stopping import StoppingMixin
@@ -43,6 +43,7 @@ class WorkerMixin(StoppingMixin):
         """Check the settings before the worker registers itself; a server that is down stops nothing."""
         _start.check(self._check_settings)
         super().bootstrap(*args, **kwargs)
+        _guard.worker_is_ready()
 
     def perform_job(self, *args: Any, **kwargs: Any) -> bool:
         """Perform a job; at its end nothing of it is left open, and a horse has said goodbye."""
