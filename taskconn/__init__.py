@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import _guard
+from ._context import current_task, find_pool
+from ._generation import advance
 from ._guard import guard
 from ._injection import with_db
 from ._lease import Lease, lease
@@ -26,6 +28,8 @@ __all__ = [
     "guard",
     "lease",
     "proxy",
+    "recycle",
+    "recycle_all",
     "savepoint",
     "stats",
     "with_db",
@@ -80,6 +84,33 @@ def stats() -> dict[str, dict[str, int]]:
             for name, number in pool.stats().items():
                 counts[name] = counts.get(name, 0) + number
     return total
+
+
+def recycle(alias: str | Handle[Any] = "default") -> None:
+    """
+    Replace this process's connections of *alias* at their next safe moment: at their next use, or after the lease.
+
+    Raises:
+        ConfigurationError: There is no such alias.
+    """
+    if isinstance(alias, Handle):
+        alias.registry.recycle(alias.alias)
+        return
+    pools = [pool for registry in registries() for pool in registry.pools() if pool.alias == alias]
+    if not pools:
+        find_pool(alias, current_task())  # raises, unless the alias is there and was just never used
+    for pool in pools:
+        pool.recycle()
+
+
+def recycle_all() -> None:
+    """
+    Replace every connection of this process, and of all that share its ancestor, at its next safe moment.
+
+    Those are the processes that were forked from one that has imported taskconn: all of a Celery or RQ worker's, unless
+    they are spawned. It may be called in a signal handler.
+    """
+    advance()
 
 
 def close() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+from ._generation import current as generation
 from ._pooled import Pooled
 from .driver import Driver, Peek
 from .options import Options
@@ -31,7 +32,8 @@ LOSSES = frozenset({Fitness.BROKEN, Fitness.SILENT})
 def examine(pooled: Pooled[Any], driver: Driver[Any], options: Options, now: float, counters: Counters) -> Fitness:
     """Look at a connection that was idle for a while; a round trip is spent after `health_check_interval` only."""
     idle_s = now - pooled.used_at
-    if now >= pooled.expires_at or (options.max_idle is not None and idle_s > options.max_idle):
+    is_old = now >= pooled.expires_at or pooled.generation != generation[0]
+    if is_old or (options.max_idle is not None and idle_s > options.max_idle):
         return Fitness.EXPIRED
     seen = driver.peek(pooled.connection)
     if seen is not Peek.QUIET:

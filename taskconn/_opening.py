@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ._fitness import Fitness
+from ._generation import current as generation
 from ._interrupts import masked_interrupt
 from ._pace import Pace
 from ._pooled import FRESH_S, Pooled
@@ -82,6 +83,7 @@ class Opener(Generic[C]):
             refusal = self.pace.enter(deadline, is_patient=self._options.connect_retry > 0)
             if not refusal:
                 tries += 1
+                current = generation[0]  # as it was before the password was asked for
                 try:
                     pooled = self._log_in(owner)
                 except _FailedTry as failed:
@@ -94,6 +96,7 @@ class Opener(Generic[C]):
                     raise
                 else:
                     self.pace.succeeded()
+                    pooled.generation = current
                     return pooled
             elapsed_ms = round((_monotonic() - started) * 1000)
             error = ConnectionFailedError(self._alias, self._address, tries, elapsed_ms, refusal)
@@ -105,6 +108,8 @@ class Opener(Generic[C]):
 
     def keep_fresh(self, pooled: Pooled[C], now: float) -> None:
         """Have *pooled*, which has just been used or looked at, handed out without a check for a while."""
+        if pooled.generation != generation[0]:
+            pooled.expires_at = 0.0
         pooled.fresh_until = min(now + self.fresh_s, pooled.expires_at, pooled.used_at + self._unused_s)
 
     def learn(self, fitness: Fitness) -> None:

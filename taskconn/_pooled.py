@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from . import _process
+from ._generation import current as generation
 from ._process import Owner, Socket, current_runner
 from .driver import Driver, Session
 
@@ -38,6 +39,7 @@ class Pooled(Generic[C]):
             takes longer than a lease); None while it is idle.
         taken_at: Monotonic time since when.
         held_by: Weak reference to the runner whose proxy keeps it; None if no proxy does.
+        generation: Number that said, when it was opened, which generation of connections is in use; see `_generation`.
         is_lent: A lease uses what a proxy keeps.
         is_gone: It was closed or dropped.
         is_suspect: Another connection of the alias was lost: the server is asked before this one is handed out.
@@ -49,6 +51,7 @@ class Pooled(Generic[C]):
         "connection",
         "expires_at",
         "fresh_until",
+        "generation",
         "held_by",
         "holder",
         "identity",
@@ -76,6 +79,7 @@ class Pooled(Generic[C]):
         self.identity: str | None = None
         self.port: int | None = None
         self.opened_at = now
+        self.generation = generation[0]
         self.expires_at = expires_at
         self.used_at = now
         self.fresh_until = min(now + fresh_s, expires_at)

@@ -109,6 +109,8 @@ def connect() -> None:
 
 def _join_worker(sender: Any, **_: Any) -> None:
     """Add the step: task modules have been imported, and the blueprint is built afterwards."""
+    from . import _control  # noqa: F401, PLC0415 -- registers the command; producers need no part of Celery's worker
+
     _processes.expect_children(None)  # solo sends worker_process_init before any step is started
     sender.app.steps["worker"].add(ConnectionsStep)
 
