@@ -82,7 +82,7 @@ class _Samples:
 
 def run_table(table: Table, stage: Stage, say: Callable[[str], object] = print) -> dict[str, Any]:
     """Run every case of *table*; gives what `report` writes down."""
-    rounds = 2 if stage.is_quick else table.rounds
+    rounds = 1 if stage.is_quick else table.rounds
     results = []
     for case in table.cases(stage):
         say(f"{table.name}: {case.name}")

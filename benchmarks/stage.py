@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
+
+import psycopg
+import pymysql
 
 from examples.servers import MariaDB, PostgreSQL, Redis
 
@@ -33,7 +37,7 @@ class Stage:
 
     def times(self, number: int) -> int:
         """Give how often a round does its work: *number*, or a few times in a smoke test."""
-        return min(number, 10) if self.is_quick else number
+        return min(number, 3) if self.is_quick else number
 
     @functools.cached_property
     def folder(self) -> Path:
@@ -43,10 +47,15 @@ class Stage:
     @functools.cached_property
     def mariadb(self) -> MariaDB:
         """Give a MariaDB whose database ``bench`` has the table ``done``."""
-        server = self.stack.enter_context(MariaDB(tls=True, options=("--max-connections=1000",)))
+        server = self.stack.enter_context(MariaDB(options=("--max-connections=1000",)))
         server.query("CREATE DATABASE bench CHARACTER SET utf8mb4")
         server.query(_MYSQL_TABLE, database="bench")
         return server
+
+    @functools.cached_property
+    def mariadb_tls(self) -> MariaDB:
+        """Give another one that offers TLS, which PyMySQL takes whether it is told to or not."""
+        return self.stack.enter_context(MariaDB(tls=True))
 
     @functools.cached_property
     def postgresql(self) -> PostgreSQL:
@@ -55,6 +64,24 @@ class Stage:
         server.query("CREATE DATABASE bench")
         server.query(_POSTGRESQL_TABLE, database="bench")
         return server
+
+    def ask_mariadb(self, statement: str, *arguments: str) -> int:
+        """Ask the database ``bench`` of MariaDB for a number."""
+        with self._asking_mariadb.cursor() as cursor:
+            cursor.execute(statement, arguments)
+            return int(cursor.fetchone()[0])  # type: ignore[index]
+
+    def ask_postgresql(self, statement: str, *arguments: str) -> int:
+        """Ask the database ``bench`` of PostgreSQL for a number."""
+        return int(self._asking_postgresql.execute(statement, arguments).fetchone()[0])  # type: ignore[index]
+
+    @functools.cached_property
+    def _asking_mariadb(self) -> pymysql.connections.Connection[Any]:
+        return self.stack.enter_context(closing(self.mariadb.connect("bench", autocommit=True)))
+
+    @functools.cached_property
+    def _asking_postgresql(self) -> psycopg.Connection[Any]:
+        return self.stack.enter_context(closing(self.postgresql.connect("bench", autocommit=True)))
 
     @functools.cached_property
     def redis(self) -> Redis:

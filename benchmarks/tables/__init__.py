@@ -9,7 +9,7 @@ from ..harness import Table
 __all__ = ["load", "names"]
 
 #: Word on the command line -> module.
-_TABLES = {"fake": "fake"}
+_TABLES = {"tasks": "tasks", "fake": "fake", "opening": "opening"}
 
 
 def names() -> list[str]:

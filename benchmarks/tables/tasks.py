@@ -1,0 +1,381 @@
+"""What a task costs in one process: connections got by taskconn and in all other ways, and three kinds of work."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import psycopg_pool
+import redis
+import sqlalchemy
+from dbutils.persistent_db import PersistentDB
+from dbutils.pooled_db import PooledDB
+
+import taskconn
+from tests.support.wire import Wire
+
+from ..clients import Client, mysqlclient_client, psycopg_client, pymysql_client, redis_client
+from ..harness import Case, Column, Contender, Measure, Table
+from ..stage import Stage
+
+#: What a task does with its connection; None is nothing, so that there is nothing to commit either.
+Work = Callable[[Any], object] | None
+
+#: Runs one task.
+Once = Callable[[], object]
+
+#: Gives a function that runs one task, and closes what it has opened at the end.
+Way = Callable[[Client, Work], AbstractContextManager[Once]]
+
+#: How many threads share a contender that pools.
+THREADS = 8
+
+
+@contextmanager
+def global_connection(client: Client, work: Work) -> Iterator[Once]:
+    """A connection for each thread, made once: the floor. It commits what it has sent, and survives nothing."""
+    with _per_thread(client) as get:
+
+        def once() -> None:
+            connection = get()
+            if work is not None:
+                work(connection)
+                client.settle(connection)
+
+        yield once
+
+
+@contextmanager
+def by_taskconn(client: Client, work: Work) -> Iterator[Once]:
+    """`@with_db`."""
+    registry = taskconn.Registry()
+    handle = registry.add("default", client.url)
+
+    @taskconn.with_db(handle)
+    def once(db: Any) -> None:
+        if work is not None:
+            work(db)
+
+    yield once
+    registry.close()
+
+
+@contextmanager
+def connect_per_task(client: Client, work: Work) -> Iterator[Once]:
+    """A new connection for each task."""
+
+    def once() -> None:
+        connection = client.connect()
+        try:
+            if work is not None:
+                work(connection)
+                client.settle(connection)
+        finally:
+            connection.close()
+
+    yield once
+
+
+@contextmanager
+def pid_check_and_ping(client: Client, work: Work) -> Iterator[Once]:
+    """The hand-written cure: a connection for each process and thread, and a ping before each task."""
+    with _per_thread(client) as get:
+
+        def once() -> None:
+            connection = get()
+            client.ping(connection)
+            if work is not None:
+                work(connection)
+            client.settle(connection)  # for what the ping has begun, too
+
+        yield once
+
+
+def _sqlalchemy(*, pings: bool) -> Way:
+    @contextmanager
+    def way(client: Client, work: Work) -> Iterator[Once]:
+        engine = sqlalchemy.create_engine(client.sqlalchemy_url, pool_size=THREADS, pool_pre_ping=pings)
+
+        def once() -> None:
+            with engine.connect() as connection:
+                if work is not None:
+                    work(connection.connection)
+                    connection.connection.commit()
+
+        yield once
+        engine.dispose()
+
+    return way
+
+
+@contextmanager
+def dbutils_persistent(client: Client, work: Work) -> Iterator[Once]:
+    """DBUtils' PersistentDB: a connection for each thread."""
+    yield _by_dbutils(PersistentDB(client.module, **client.arguments), work)
+
+
+@contextmanager
+def dbutils_pooled(client: Client, work: Work) -> Iterator[Once]:
+    """DBUtils' PooledDB."""
+    pool = PooledDB(client.module, maxcached=THREADS, **client.arguments)
+    yield _by_dbutils(pool, work)
+    pool.close()
+
+
+def _by_dbutils(pool: Any, work: Work) -> Once:
+    def once() -> None:
+        connection = pool.connection()
+        try:
+            if work is not None:
+                work(connection)
+                connection.commit()
+        finally:
+            connection.close()
+
+    return once
+
+
+@contextmanager
+def by_psycopg_pool(client: Client, work: Work) -> Iterator[Once]:
+    """Psycopg's own pool."""
+    pool = psycopg_pool.ConnectionPool(kwargs=client.arguments, min_size=1, max_size=THREADS, open=True)
+    pool.wait()
+
+    def once() -> None:
+        with pool.connection() as connection:
+            if work is not None:
+                work(connection)
+
+    yield once
+    pool.close()
+
+
+@contextmanager
+def by_redis_pool(client: Client, work: Work) -> Iterator[Once]:
+    """redis-py's own pool: a global client."""
+    shared = redis.Redis(**client.arguments)
+
+    def once() -> None:
+        if work is not None:
+            work(shared)
+
+    yield once
+    shared.close()
+
+
+@contextmanager
+def by_django(client: Client, work: Work) -> Iterator[Once]:
+    """Django as Celery runs it: closed before and after each task."""
+    connection = _django(client)
+
+    def once() -> None:
+        connection.close()
+        if work is not None:
+            from django.db import transaction  # noqa: PLC0415 -- needs its settings first
+
+            with transaction.atomic(using=connection.alias):
+                work(connection)
+        connection.close()
+
+    yield once
+    connection.close()
+
+
+def _django(client: Client) -> Any:
+    import django  # noqa: PLC0415 -- as above
+    from django.conf import settings  # noqa: PLC0415 -- as above
+
+    if not settings.configured:
+        settings.configure(DATABASES={"default": {}}, USE_TZ=True)
+        django.setup()
+    from django.db import connections  # noqa: PLC0415 -- as above
+
+    names = {"NAME": "bench", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+    given = {django_name: client.arguments.get(name, name) for django_name, name in names.items()}
+    extra = {name: value for name, value in client.arguments.items() if name in {"ssl_mode", "sslmode"}}
+    alias = f"bench-{uuid.uuid4().hex}"
+    connections.settings[alias] = connections.configure_settings(
+        {"default": {**given, "ENGINE": client.django, "OPTIONS": extra}}
+    )["default"]
+    return connections[alias]
+
+
+@contextmanager
+def _per_thread(client: Client) -> Iterator[Callable[[], Any]]:
+    """Give a function that gives the calling thread's connection of this process, opened at its first call."""
+    kept: dict[tuple[int, int], Any] = {}
+
+    def get() -> Any:
+        key = os.getpid(), threading.get_ident()
+        connection = kept.get(key)
+        if connection is None:
+            connection = kept[key] = client.connect()
+        return connection
+
+    yield get
+    for connection in kept.values():
+        connection.close()
+
+
+def ways_of(client: Client) -> dict[str, Way]:
+    """List the contenders for *client*, the floor first."""
+    ways: dict[str, Way] = {"global connection": global_connection, "taskconn": by_taskconn}
+    if client.module is None:
+        ways["redis-py's pool"] = by_redis_pool
+    else:
+        ways["SQLAlchemy pool"] = _sqlalchemy(pings=False)
+        ways["SQLAlchemy pool, pre-ping"] = _sqlalchemy(pings=True)
+        ways["DBUtils PersistentDB"] = dbutils_persistent
+        ways["DBUtils PooledDB"] = dbutils_pooled
+    if client.name == "psycopg":
+        ways["psycopg_pool"] = by_psycopg_pool
+    ways["pid check + ping by hand"] = pid_check_and_ping
+    ways["connect per task"] = connect_per_task
+    if client.django:
+        ways["Django's way"] = by_django
+    return ways
+
+
+#: Ways that open a connection for each task: a round of theirs has fewer tasks.
+_OPENING = {"connect per task", "Django's way"}
+
+
+def _contender(make: Callable[..., Client], stage: Stage, way: Way, work: str, threads: int, times: int) -> Contender:
+    @contextmanager
+    def contender() -> Iterator[Measure]:
+        who = uuid.uuid4().hex
+        client = make(stage)
+        trips = _round_trips(make, stage, way, work)
+        with way(client, _work(client, work, who)) as once:
+
+            def measure() -> Mapping[str, float]:
+                before = client.count(who)
+                wall_us, cpu_us = _time(once, times) if threads == 1 else _time_threads(once, threads, times)
+                written = client.count(who) - before
+                expected = times * threads if work == "INSERT" else 0
+                if written != expected:
+                    raise RuntimeError(f"{written} rows were written where {expected} were expected")
+                return {"wall_us": wall_us, "cpu_us": cpu_us, "trips": trips}
+
+            yield measure
+
+    return contender
+
+
+def _work(client: Client, work: str, who: str) -> Work:
+    if work == "nothing":
+        return None
+    if work == "SELECT 1":
+        return client.select
+    return lambda connection: client.insert(connection, who)
+
+
+def _round_trips(make: Callable[..., Client], stage: Stage, way: Way, work: str) -> float:
+    """Count the round trips of a task that finds what it needs opened, over a wire that counts."""
+    times = 5
+    with Wire(make(stage).arguments["port"]) as wire:
+        client = make(stage, wire.port)
+        with way(client, _work(client, work, "counted")) as once:
+            once()
+            before = wire.requests
+            for _ in range(times):
+                once()
+            return (wire.requests - before) / times
+
+
+def _time(once: Once, times: int) -> tuple[float, float]:
+    """Give the microseconds of a task: by the clock, and of this process's CPU."""
+    repeat = itertools.repeat(None, times)
+    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+    for _ in repeat:
+        once()
+    return (time.perf_counter_ns() - wall) / times / 1e3, (time.process_time_ns() - cpu) / times / 1e3
+
+
+def _time_threads(once: Once, threads: int, times: int) -> tuple[float, float]:
+    """Do the same for *threads* threads that run *times* tasks each: the time through all tasks."""
+    start = threading.Barrier(threads + 1)
+    done = threading.Barrier(threads + 1)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            start.wait()
+            for _ in range(times):
+                once()
+        except BaseException as error:
+            errors.append(error)
+            raise
+        finally:
+            done.wait()
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    start.wait()
+    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+    done.wait()
+    wall_ns, cpu_ns = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
+    for worker in workers:
+        worker.join()
+    if errors:
+        raise errors[0]
+    return wall_ns / times / threads / 1e3, cpu_ns / times / threads / 1e3
+
+
+#: Work -> tasks of one round.
+_TIMES = {"nothing": 2_000, "SELECT 1": 300, "INSERT": 200}
+
+
+def cases(stage: Stage) -> Iterator[Case]:
+    """Give each client and kind of work with one thread, and with eight where a thread's work holds no GIL."""
+    many = 2 if stage.is_quick else THREADS
+    for make in (pymysql_client, mysqlclient_client, psycopg_client, redis_client):
+        for work in _TIMES:
+            yield _case(stage, make, work, 1)
+        if make in (pymysql_client, psycopg_client):
+            yield _case(stage, make, "SELECT 1", many)
+            yield _case(stage, make, "INSERT", many)
+
+
+def _case(stage: Stage, make: Callable[..., Client], work: str, threads: int) -> Case:
+    client = make(stage)
+    contenders = {}
+    for name, way in ways_of(client).items():
+        if threads > 1 and name == "Django's way":
+            continue  # its connections belong to one thread
+        times = stage.times(max(1, (20 if name in _OPENING else _TIMES[work]) // threads))
+        contenders[name] = _contender(make, stage, way, work, threads, times)
+    sql, redis_words = _WORDS[work]
+    shown = f"{client.name}, {sql if client.module else redis_words}, {threads} thread{'s' * (threads > 1)}"
+    return Case(shown, contenders, in_picture=threads == 1 and work == "INSERT")
+
+
+#: Work -> how it is called with a database, and with Redis.
+_WORDS = {"nothing": ("nothing", "nothing"), "SELECT 1": ("SELECT 1", "GET"), "INSERT": ("INSERT + commit", "RPUSH")}
+
+
+TABLE = Table(
+    name="tasks",
+    title="A task, in one process",
+    text="""
+Tasks that do nothing, `SELECT 1`, or `INSERT` and commit; with Redis nothing, GET, or RPUSH. Every task that sends
+something commits, the floor too, whose connection is a global of the thread: it survives no fork, no lost connection
+and no error. CPU is that of this process alone. Round trips are counted over a proxy; each row that a task should have
+written is counted. SQLAlchemy's pool is used by `engine.connect()`, its statements sent on the DB-API connection.
+With eight threads a figure is the time through the number of all tasks.
+""",
+    columns=(
+        Column("wall_us", "µs per task", 1),
+        Column("cpu_us", "µs of CPU", 1),
+        Column("trips", "round trips", 1),
+    ),
+    cases=cases,
+    rounds=9,
+)
