@@ -20,6 +20,9 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="tiny rounds, to see that everything runs; nothing is written"
     )
+    parser.add_argument(
+        "--case", default="", help="run cases with this in their name, and print them; nothing is written"
+    )
     arguments = parser.parse_args(words)
     if unknown := set(arguments.tables) - set(names()):
         parser.error(f"there is no table {', '.join(sorted(unknown))}; there are {', '.join(names())}")
@@ -28,9 +31,11 @@ def main(words: list[str]) -> int:
         started = time.monotonic()
         table = load(name)
         with ExitStack() as stack:
-            outcome = run_table(table, Stage(stack, is_quick=arguments.quick))
+            outcome = run_table(table, Stage(stack, is_quick=arguments.quick), arguments.case)
         print(f"{name}: {time.monotonic() - started:.0f} s")
-        if arguments.quick:
+        if arguments.case:
+            print(report.section(report.record(table, outcome, described)))
+        if arguments.quick or arguments.case:
             continue
         report.write(table, outcome, described)
         print(report.write_page([load(one) for one in names()]))

@@ -80,11 +80,13 @@ class _Samples:
         return statistics.median(values) if values else None
 
 
-def run_table(table: Table, stage: Stage, say: Callable[[str], object] = print) -> dict[str, Any]:
-    """Run every case of *table*; gives what `report` writes down."""
+def run_table(table: Table, stage: Stage, only: str = "", say: Callable[[str], object] = print) -> dict[str, Any]:
+    """Run the cases of *table* whose name has *only* in it; gives what `report` writes down."""
     rounds = 1 if stage.is_quick else table.rounds
     results = []
     for case in table.cases(stage):
+        if only not in case.name:
+            continue
         say(f"{table.name}: {case.name}")
         results.append(run_case(case, table.columns, rounds))
     return {"rounds": rounds, "cases": results}

@@ -14,7 +14,7 @@ import psutil
 
 from .harness import Column, Table
 
-__all__ = ["machine", "write", "write_page"]
+__all__ = ["machine", "record", "section", "write", "write_page"]
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
@@ -50,7 +50,14 @@ def write(table: Table, outcome: dict[str, Any], described: str) -> None:
     from .picture import draw  # noqa: PLC0415 -- a run without a picture needs no plotting library
 
     RESULTS.mkdir(exist_ok=True)
-    record = {
+    kept = record(table, outcome, described)
+    (RESULTS / f"{table.name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / f"{table.name}.svg").write_text(draw(kept), encoding="utf-8")
+
+
+def record(table: Table, outcome: dict[str, Any], described: str) -> dict[str, Any]:
+    """Give all that is kept of one run of *table*."""
+    return {
         "name": table.name,
         "title": table.title,
         "text": table.text,
@@ -61,8 +68,6 @@ def write(table: Table, outcome: dict[str, Any], described: str) -> None:
         "versions": _versions(),
         **outcome,
     }
-    (RESULTS / f"{table.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / f"{table.name}.svg").write_text(draw(record), encoding="utf-8")
 
 
 def write_page(tables: list[Table]) -> Path:
@@ -81,27 +86,44 @@ the first row in the same round, so it says more than the figure does on a machi
 """
 
 
-def section(record: dict[str, Any]) -> str:
+def section(kept: dict[str, Any]) -> str:
     """Write one table in Markdown."""
-    columns = [Column(**column) for column in record["columns"]]
-    lines = [
-        f"## {record['title']}",
-        "",
-        record["text"].strip(),
-        "",
-        f"![{record['title']}](results/{record['name']}.svg)",
-        "",
-    ]
-    for case in record["cases"]:
-        headings = [case["name"], *(column.heading for column in columns), "ratio"]
-        lines += [f"| {' | '.join(headings)} |", f"|---|{'---:|' * (len(columns) + 1)}"]
+    title, columns = kept["title"], [Column(**column) for column in kept["columns"]]
+    lines = [f"## {title}", "", kept["text"].strip(), "", f"![{title}](results/{kept['name']}.svg)", ""]
+    lines += _pairs(kept, columns) if _is_of_pairs(kept) else _cases(kept, columns)
+    versions = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
+    lines += [f"{kept['date']}, {kept['rounds']} rounds. {kept['machine']}. {versions}.", ""]
+    return "\n".join(lines)
+
+
+def _is_of_pairs(kept: dict[str, Any]) -> bool:
+    """Tell whether each case has the same two contenders, so that they fit side by side."""
+    return len(kept["cases"]) > 2 and {len(case["rows"]) for case in kept["cases"]} == {2}
+
+
+def _pairs(kept: dict[str, Any], columns: list[Column]) -> list[str]:
+    names = [row["name"] for row in kept["cases"][0]["rows"]]
+    headings = [f"{name}, {column.heading}" for name in names for column in columns]
+    lines = [f"| | {' | '.join([*headings, 'ratio'])} |", f"|---|{'---:|' * (len(headings) + 1)}"]
+    for case in kept["cases"]:
+        cells = [_shown(row["figures"].get(column.key), column.digits) for row in case["rows"] for column in columns]
+        lines.append(f"| {' | '.join([case['name'], *cells, _shown(case['rows'][1]['ratio'], 2)])} |")
+    return [*lines, ""]
+
+
+def _cases(kept: dict[str, Any], columns: list[Column]) -> list[str]:
+    lines = []
+    for case in kept["cases"]:
+        shown = [
+            column for column in columns if any(row["figures"].get(column.key) is not None for row in case["rows"])
+        ]
+        headings = [case["name"], *(column.heading for column in shown), "ratio"]
+        lines += [f"| {' | '.join(headings)} |", f"|---|{'---:|' * (len(shown) + 1)}"]
         for row in case["rows"]:
-            cells = [_shown(row["figures"].get(column.key), column.digits) for column in columns]
+            cells = [_shown(row["figures"].get(column.key), column.digits) for column in shown]
             lines.append(f"| {' | '.join([row['name'], *cells, _shown(row['ratio'], 2)])} |")
         lines.append("")
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    lines += [f"{record['date']}, {record['rounds']} rounds. {record['machine']}. {versions}.", ""]
-    return "\n".join(lines)
+    return lines
 
 
 def _path_of(table: Table) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+import statistics
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import psycopg_pool
@@ -252,11 +252,15 @@ def _contender(make: Callable[..., Client], stage: Stage, way: Way, work: str, t
         who = uuid.uuid4().hex
         client = make(stage)
         trips = _round_trips(make, stage, way, work)
-        with way(client, _work(client, work, who)) as once:
+        with ExitStack() as stack:
+            once = stack.enter_context(way(client, _work(client, work, who)))
+            crew = _Crew(once, threads, times) if threads > 1 else None
+            if crew is not None:
+                stack.callback(crew.end)
 
             def measure() -> Mapping[str, float]:
                 before = client.count(who)
-                wall_us, cpu_us = _time(once, times) if threads == 1 else _time_threads(once, threads, times)
+                wall_us, cpu_us = _time(once, times) if crew is None else crew.round()
                 written = client.count(who) - before
                 expected = times * threads if work == "INSERT" else 0
                 if written != expected:
@@ -290,43 +294,66 @@ def _round_trips(make: Callable[..., Client], stage: Stage, way: Way, work: str)
 
 
 def _time(once: Once, times: int) -> tuple[float, float]:
-    """Give the microseconds of a task: by the clock, and of this process's CPU."""
-    repeat = itertools.repeat(None, times)
-    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
-    for _ in repeat:
-        once()
-    return (time.perf_counter_ns() - wall) / times / 1e3, (time.process_time_ns() - cpu) / times / 1e3
+    """
+    Give the microseconds of a task: by the clock, and of this process's CPU.
+
+    Each is the median of batches of ten tasks: one in which another program had the machine counts for little.
+    """
+    batches = max(1, times // 10)
+    repeat = range(times // batches)
+    walls, cpus = [], []
+    for _ in range(batches):
+        cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+        for _ in repeat:
+            once()
+        walls.append(time.perf_counter_ns() - wall)
+        cpus.append(time.process_time_ns() - cpu)
+    tasks = len(repeat) * 1e3
+    return statistics.median(walls) / tasks, statistics.median(cpus) / tasks
 
 
-def _time_threads(once: Once, threads: int, times: int) -> tuple[float, float]:
-    """Do the same for *threads* threads that run *times* tasks each: the time through all tasks."""
-    start = threading.Barrier(threads + 1)
-    done = threading.Barrier(threads + 1)
-    errors: list[BaseException] = []
+class _Crew:
+    """Run a task in several threads at once, the same ones each time: some contenders keep things by thread."""
 
-    def work() -> None:
-        try:
-            start.wait()
-            for _ in range(times):
-                once()
-        except BaseException as error:
-            errors.append(error)
-            raise
-        finally:
-            done.wait()
+    def __init__(self, once: Once, threads: int, times: int) -> None:
+        self._once = once
+        self._tasks = threads * times
+        self._times = times
+        self._gate = threading.Barrier(threads + 1)
+        self._errors: list[BaseException] = []
+        self._has_ended = False
+        self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
+        for worker in self._workers:
+            worker.start()
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    start.wait()
-    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
-    done.wait()
-    wall_ns, cpu_ns = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
-    for worker in workers:
-        worker.join()
-    if errors:
-        raise errors[0]
-    return wall_ns / times / threads / 1e3, cpu_ns / times / threads / 1e3
+    def round(self) -> tuple[float, float]:
+        """Give the microseconds of a round, by the clock and of CPU, through the number of all tasks."""
+        self._gate.wait()
+        cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+        self._gate.wait()
+        wall_ns, cpu_ns = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
+        if self._errors:
+            raise self._errors[0]
+        return wall_ns / self._tasks / 1e3, cpu_ns / self._tasks / 1e3
+
+    def end(self) -> None:
+        """End the threads."""
+        self._has_ended = True
+        self._gate.wait()
+        for worker in self._workers:
+            worker.join()
+
+    def _work(self) -> None:
+        while True:
+            self._gate.wait()
+            if self._has_ended:
+                return
+            try:
+                for _ in range(self._times):
+                    self._once()
+            except BaseException as error:  # noqa: BLE001 -- raised by `round`, in its thread
+                self._errors.append(error)
+            self._gate.wait()
 
 
 #: Work -> tasks of one round.
