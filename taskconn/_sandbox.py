@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from ._pool import Pool
 from ._pooled import Pooled
 from ._registry import override
 from ._settle import roll_back
-from .driver import Driver, Session, Target
+from .driver import Answer, Driver, Session, Target
 from .errors import AcquireTimeoutError, InheritedConnectionError, InvalidSettingsError, ManualSettlementError
 from .options import Options
 
@@ -108,6 +108,7 @@ class _Savepoints(Driver[Any]):
 
     def __init__(self, driver: Driver[Any]) -> None:
         self._driver = driver
+        self.dialect = driver.dialect
         self._names: list[str] = []
         self.connection_type = driver.connection_type  # type: ignore[misc]  # of this one instance
 
@@ -132,6 +133,9 @@ class _Savepoints(Driver[Any]):
 
     def rollback_to(self, connection: Any, name: str) -> None:
         self._driver.rollback_to(connection, name)
+
+    def run(self, connection: Any, statement: str, parameters: Sequence[Any] = ()) -> Answer:
+        return self._driver.run(connection, statement, parameters)
 
     def open(self, target: Target, timeout_s: float) -> Any:
         raise NotImplementedError  # a sandbox opens nothing

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from ._sockets import Peek, peek
 from ._target import Target
 
-__all__ = ["Driver", "Peek", "Session", "Target", "peek"]
+__all__ = ["Answer", "Driver", "Peek", "Session", "Target", "peek", "run"]
 
 C = TypeVar("C")
+
+#: A statement's rows, and how many rows it has changed.
+Answer = tuple[list[tuple[Any, ...]], int]
 
 
 class Session:
@@ -67,8 +70,8 @@ class Driver(ABC, Generic[C]):
     #: An instance may know better after an open.
     closes_before_fork: bool = False
 
-    #: SQL that the server speaks, where taskconn has a word to say itself: ``"mysql"`` or ``"postgresql"``. It needs
-    #: `ask`. An instance may know better after an open.
+    #: SQL that the server speaks, where taskconn has a word to say itself: ``"mysql"``, ``"postgresql"`` (which need
+    #: `ask`, too) or ``"sqlite"``; "" for others. An instance may know better after `validate` or an open.
     dialect: str = ""
 
     #: Class of the connections, where it is known before the first one is opened; `proxy` shows it to isinstance().
@@ -218,15 +221,32 @@ class Driver(ABC, Generic[C]):
 
     def savepoint(self, connection: C, name: str) -> None:
         """Set a savepoint; it begins a transaction where none is open. Raises what the library raises."""
-        _execute(connection, f"SAVEPOINT {name}")
+        self.run(connection, f"SAVEPOINT {name}")
 
     def release(self, connection: C, name: str) -> None:
         """Forget a savepoint and keep what was done since; it is committed with the transaction."""
-        _execute(connection, f"RELEASE SAVEPOINT {name}")
+        self.run(connection, f"RELEASE SAVEPOINT {name}")
 
     def rollback_to(self, connection: C, name: str) -> None:
         """Undo what was done since a savepoint, which stays."""
-        _execute(connection, f"ROLLBACK TO SAVEPOINT {name}")
+        self.run(connection, f"ROLLBACK TO SAVEPOINT {name}")
+
+    def run(self, connection: C, statement: str, parameters: Sequence[Any] = ()) -> Answer:
+        """
+        Run one statement of taskconn's own in the transaction that is open, through a cursor of PEP 249.
+
+        Args:
+            connection: Where to.
+            statement: SQL, with ``%s`` for each parameter.
+            parameters: Strings, integers, None.
+
+        Returns:
+            The rows, and how many rows were changed.
+
+        Raises:
+            errors: What the library raises.
+        """
+        return run(cast("Any", connection).cursor(), statement, parameters)
 
     def restore(self, connection: C) -> None:
         """Put back what a task may have changed in the client (autocommit), once settled; no round trip if nothing."""
@@ -255,7 +275,9 @@ class Driver(ABC, Generic[C]):
         return None
 
 
-def _execute(connection: Any, statement: str) -> None:
-    """Run a statement through a cursor of PEP 249, as every SQL client has it."""
-    with contextlib.closing(connection.cursor()) as cursor:
-        cursor.execute(statement)
+def run(cursor: Any, statement: str, parameters: Sequence[Any]) -> Answer:
+    """Run a statement on *cursor*, and close it. `Driver.run` is this, unless the library needs another cursor."""
+    with contextlib.closing(cursor):
+        cursor.execute(statement, *([tuple(parameters)] if parameters else []))
+        rows = cursor.fetchall() if cursor.description else []
+        return [tuple(row.values()) if isinstance(row, Mapping) else tuple(row) for row in rows], cursor.rowcount

@@ -30,6 +30,8 @@ from ._connection import (
 )
 from ._outcome import (
     CommitOutcomeUnknownError,
+    LedgerDialectError,
+    LedgerMissingError,
     ManualSettlementError,
     OutcomeError,
     PartialCommitError,
@@ -54,6 +56,8 @@ __all__ = [
     "InheritedFileError",
     "InvalidSettingsError",
     "LeaseEndedError",
+    "LedgerDialectError",
+    "LedgerMissingError",
     "ManualSettlementError",
     "NotConfiguredError",
     "OutcomeError",

@@ -89,3 +89,30 @@ class SavepointLostError(OutcomeError):
         "before may be committed; or it has left rows unread.\n"
         "Move such statements out of the block. The lease around it is rolled back."
     )
+
+
+class LedgerMissingError(OutcomeError):
+    """The table that `once` writes to is not there."""
+
+    alias: str
+    ddl: str
+    _fields = ("alias", "ddl")
+    _message = (
+        "The database of {alias!r} has no table taskconn_ledger, where `once` remembers what was done.\n"
+        "Without it nobody knows whether the task has run before, so that it was not run.\n"
+        "Run `taskconn ledger create --alias {alias}`, or have your migrations run: {ddl}"
+    )
+
+
+class LedgerDialectError(OutcomeError):
+    """A ledger was asked for in a database that taskconn has no SQL for."""
+
+    alias: str
+    dialect: str
+    known: str
+    _fields = ("alias", "dialect", "known")
+    _message = (
+        "Connection {alias!r} can't have a ledger: it speaks {dialect}, and taskconn knows {known}.\n"
+        "`once` needs one table and its transaction together with the task's work.\n"
+        "Put the alias that the task writes to under `once`, or make the task safe to repeat by a key of your own."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_attempts, make_conninfo
 from ... import _process
 from ..._arguments import Reader, boolean, refuse_autocommit
 from ..._libpq import read_arguments
-from ...driver import Driver, Session, Target
+from ...driver import Answer, Driver, Session, Target, run
 from ._connection import Connection, Cursor, ServerCursor
 from ._waiting import drive
 
@@ -97,6 +97,10 @@ class Psycopg(Driver[Connection]):
             return (connection.pgconn.socket,)
         except psycopg.Error:
             return ()
+
+    def run(self, connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> Answer:
+        """Run a statement, whatever the task makes of rows."""
+        return run(connection.cursor(row_factory=psycopg.rows.tuple_row), statement, parameters)
 
     def identity(self, connection: Connection) -> str | None:
         """Give the id of the server's process, as told at login."""

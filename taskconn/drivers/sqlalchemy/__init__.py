@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Engine
@@ -15,7 +15,7 @@ from sqlalchemy.orm import configure_mappers
 from ... import _process
 from ..._arguments import refuse_autocommit, refuse_unknown
 from ..._process import Owner
-from ...driver import Driver, Peek, Session, Target
+from ...driver import Answer, Driver, Peek, Session, Target, run
 from ...errors import InvalidSettingsError
 from . import _savepoints
 from ._connection import Connection, TaskSession
@@ -41,7 +41,7 @@ _REFUSED = {
 
 
 #: SQLAlchemy's name of a dialect to the one that taskconn speaks.
-_DIALECTS = {"mariadb": "mysql", "mysql": "mysql", "postgresql": "postgresql"}
+_DIALECTS = {"mariadb": "mysql", "mysql": "mysql", "postgresql": "postgresql", "sqlite": "sqlite"}
 
 
 class SQLAlchemy(Driver[Any]):
@@ -160,6 +160,12 @@ class SQLAlchemy(Driver[Any]):
         """Roll the nested transaction back, which ends it."""
         _savepoints.rollback_to(connection, name)
 
+    def run(self, connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> Answer:
+        """Run a statement over the DBAPI's connection, which is the session's too."""
+        if connection.dialect.paramstyle == "qmark":
+            statement = statement.replace("%s", "?")
+        return run(connection.connection.cursor(), statement, parameters)
+
     def restore(self, connection: Connection | EngineClient) -> None:
         """Put back isolation level, autocommit and execution options."""
         connection.restore()
@@ -227,6 +233,7 @@ class SQLAlchemy(Driver[Any]):
             raise InvalidSettingsError(
                 target.alias, problem, "Name one that waits, such as pymysql, psycopg or pysqlite."
             )
+        self.dialect = _DIALECTS.get(engine.dialect.name, "")
         with contextlib.suppress(AttributeError):
             self._errors = (SQLAlchemyError, OSError, engine.dialect.loaded_dbapi.Error)
         return engine

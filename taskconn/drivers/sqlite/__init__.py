@@ -8,13 +8,13 @@ import re
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from ... import _process
 from ..._arguments import Reader, boolean, read, refuse_autocommit
-from ...driver import Driver, Peek, Session, Target
+from ...driver import Answer, Driver, Peek, Session, Target, run
 from ...errors import InvalidSettingsError
 from ._connection import Connection, Cursor
 
@@ -64,6 +64,7 @@ class SQLite(Driver[Connection]):
     """
 
     package = "sqlite3"
+    dialect = "sqlite"
     closes_before_fork = True
 
     @property
@@ -130,8 +131,14 @@ class SQLite(Driver[Connection]):
     def savepoint(self, connection: Connection, name: str) -> None:
         """Set a savepoint; outside of a transaction, its release would commit."""
         if not connection.in_transaction:
-            connection.execute("BEGIN").close()
+            self.run(connection, "BEGIN")
         super().savepoint(connection, name)
+
+    def run(self, connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> Answer:
+        """Run a statement, whatever the task makes of rows."""
+        cursor = connection.cursor()
+        cursor.row_factory = None
+        return run(cursor, statement.replace("%s", "?"), parameters)
 
     def restore(self, connection: Connection) -> None:
         """Put back isolation level, row factory and text factory."""
