@@ -12,6 +12,7 @@ from .. import _guard, _leftovers
 from .._registry import close_all
 from . import _horse, _settings, _start
 from ._stopping import StoppingMixin
+from ._thrift import ThriftyMixin
 
 __all__ = [
     "HerokuWorker",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 
-class WorkerMixin(StoppingMixin):
+class WorkerMixin(StoppingMixin, ThriftyMixin):
     """
     Give any RQ worker class its connections: ``class Mine(WorkerMixin, TheirWorker)``.
 
