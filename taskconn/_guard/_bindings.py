@@ -9,7 +9,18 @@ from pathlib import Path
 
 from ._stacks import Place
 
-__all__ = ["of_local", "of_module"]
+__all__ = ["calls_with", "of_local", "of_module"]
+
+
+def calls_with(path: str, method: str, keyword: str, *, value: bool) -> bool:
+    """Tell whether the source at *path* calls a method of that name with that argument: ``x.dispose(close=False)``."""
+    tree = _source(path)
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method:
+            for argument in node.keywords:
+                if argument.arg == keyword and isinstance(argument.value, ast.Constant):
+                    return argument.value.value is value
+    return False
 
 
 def of_module(module: types.ModuleType, names: tuple[str, ...]) -> Place | None:

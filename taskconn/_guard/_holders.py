@@ -50,12 +50,14 @@ class Holder(NamedTuple):
         name: ``shop.db.conn``, ``shop.tasks.DatabaseTask._db``, ``a closure of shop.tasks.work``.
         place: Line that gave it this name, if the source shows it.
         kind: Kind of server, by the outermost client object on the way; "" if there was none.
+        package: Package whose object the variable holds; "" is the user's own, or Python's.
         reference: The object that has the socket, weakly; gives None if it has gone or can't be held weakly.
     """
 
     name: str
     place: Place | None
     kind: str
+    package: str
     reference: Callable[[], Any]
 
 
@@ -87,7 +89,7 @@ def find(descriptors: Iterable[int], roots: Iterable[Root]) -> dict[int, Holder]
         if descriptor in wanted:
             wanted.discard(descriptor)
             name, place = _first_name(root, beginnings)
-            found[descriptor] = Holder(name, place, kind, _reference(thing))
+            found[descriptor] = Holder(name, place, kind, _package(root.value), _reference(thing))
             continue
         queue.extend((child, within, kind) for child, within in _children(thing, root))
     return found
@@ -212,6 +214,10 @@ def _descriptor_of(thing: Any) -> int | None:
 def _tells_descriptor(kind: Any) -> bool:
     packages = {str(getattr(base, "__module__", "")).partition(".")[0] for base in kind.__mro__[:-1]}
     return not _WITH_FILENO.isdisjoint(packages) and callable(getattr(kind, "fileno", None))
+
+
+def _package(value: object) -> str:
+    return str(type(value).__module__).partition(".")[0]
 
 
 def _cell(cell: Any) -> object:

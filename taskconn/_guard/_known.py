@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
+from collections.abc import Container
 from typing import Any
 
+from . import _bindings
 from ._libraries import INFRASTRUCTURE
-from ._stacks import Opening
+from ._stacks import Opening, is_users
 
-__all__ = ["RedisPools", "is_infrastructure", "is_written_only"]
+__all__ = ["RedisPools", "is_disposed_in_children", "is_infrastructure", "is_written_only"]
 
 
 def is_infrastructure(opening: Opening) -> bool:
@@ -21,6 +23,24 @@ def is_infrastructure(opening: Opening) -> bool:
 def is_written_only(opening: Opening) -> bool:
     """Tell whether it takes what is written and answers nothing, as logs do: there are no replies to be mixed up."""
     return opening.kind == "log"
+
+
+def is_disposed_in_children(packages: Container[str]) -> bool:
+    """
+    Tell whether what came by SQLAlchemy is forgotten in the children, as its manual shows: ``dispose(close=False)``.
+
+    The call may stand in a signal's receiver, in a pool's initializer or in a hook, so that it stands anywhere is taken
+    for a yes. Not so with mysqlclient, whose connections say goodbye as they are forgotten.
+
+    Source:
+        SQLAlchemy 2.1, "Using Connection Pools with Multiprocessing or os.fork()"; experiments with mysqlclient.
+    """
+    if "sqlalchemy" not in packages or "MySQLdb" in sys.modules:
+        return False
+    paths = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    return any(
+        path and is_users(path) and _bindings.calls_with(path, "dispose", "close", value=False) for path in paths
+    )
 
 
 class RedisPools:

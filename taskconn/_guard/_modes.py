@@ -115,7 +115,7 @@ class Guard:
             opening = explain(origin.stack) if origin is not None else None
             if origin is None or opening is None or (not opening.owner and opening.place is None):
                 unexplained.append(client)
-            elif _known.is_infrastructure(opening) or _known.is_written_only(opening):
+            elif _minds_forks(opening):
                 verdicts[client.socket] = None
             else:
                 verdicts[client.socket] = self._allow(_finding(client, opening, origin.socket or _nothing))
@@ -132,7 +132,10 @@ class Guard:
         for client in clients:
             fd, holder = client.socket.fd, held.get(client.socket.fd)
             is_quiet = holder is None and (not client.is_private or not isinstance(client.peer, tuple))
-            if fd in known or is_quiet:  # handed on by whoever started this process, or the C library's own
+            is_disposed = holder is not None and _known.is_disposed_in_children({holder.package})
+            if (
+                fd in known or is_quiet or is_disposed
+            ):  # handed on by whoever started this process, or the C library's own
                 verdicts[client.socket] = None
                 continue
             kind = (holder.kind if holder is not None else "") or kind_by_address(client.peer)
@@ -173,6 +176,14 @@ def mode_named(value: object) -> GuardMode:
         if name == mode:
             return mode  # type: ignore[no-any-return]  # get_args is not typed
     raise GuardSettingError(str(value), ", ".join(get_args(GuardMode)))
+
+
+def _minds_forks(opening: Opening) -> bool:
+    return (
+        _known.is_infrastructure(opening)
+        or _known.is_written_only(opening)
+        or _known.is_disposed_in_children(opening.packages)
+    )
 
 
 def _finding(client: Client, opening: Opening, reference: object) -> Finding:

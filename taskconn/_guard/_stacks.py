@@ -43,6 +43,7 @@ class Opening(NamedTuple):
         place: Line of the user's code; without any, the innermost line of a package that is no client library.
         by: Line in a package of somebody else's which the user's line has called or imported.
         imports: Modules that were being imported, innermost first: each imports the one before it.
+        packages: All packages whose code led to it.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Opening(NamedTuple):
     place: Place | None
     by: Place | None
     imports: tuple[Place, ...]
+    packages: frozenset[str]
 
 
 def take(frame: FrameType | None) -> Stack:
@@ -63,13 +65,14 @@ def take(frame: FrameType | None) -> Stack:
 
 def explain(stack: Stack) -> Opening:
     """Find out who has opened what was opened at *stack*."""
-    kind, owner = "", None
+    kind, owner, packages = "", None, set[str]()
     place: Place | None = None
     by: Place | None = None
     for code, instruction in stack:
         package = package_of(code.co_filename)
         if package is None:
             continue
+        packages.add(package)
         if not kind and package in CLIENTS:
             kind = CLIENTS[package]
         if package in CLIENTS or package in FRAMEWORKS or package == _STANDARD:
@@ -87,7 +90,7 @@ def explain(stack: Stack) -> Opening:
         for code, instruction in stack
         if code.co_name == "<module>" and package_of(code.co_filename) is not None
     )
-    return Opening(kind, owner or "", place or by, by if place is not None else None, imports)
+    return Opening(kind, owner or "", place or by, by if place is not None else None, imports, frozenset(packages))
 
 
 def is_users(path: str) -> bool:

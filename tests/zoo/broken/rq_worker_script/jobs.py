@@ -1,0 +1,5 @@
+"""Jobs of the script."""
+
+
+def work():
+    """Do nothing."""
