@@ -7,6 +7,7 @@ Importing it opens nothing and reads no settings: the core does so wherever RQ i
 
 from ._context import current_job_context
 from ._enqueue import enqueue_on_commit
+from ._pool import WorkerPool
 from ._warm import WarmHerokuWorker, WarmWorker, WarmWorkerMixin
 from ._worker import (
     HerokuWorker,
@@ -29,6 +30,7 @@ __all__ = [
     "WarmWorkerMixin",
     "Worker",
     "WorkerMixin",
+    "WorkerPool",
     "current_job_context",
     "enqueue_on_commit",
 ]

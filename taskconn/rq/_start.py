@@ -34,8 +34,8 @@ def check(further: Callable[[], object]) -> None:
     """
     try:
         _settings.load()
-        process_registry.check()
         further()
+        process_registry.check()
         _guard.start_worker(*_settings.guard())
     except ConfigurationError as error:
         command = _settings.command_name()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import rq.worker
@@ -11,6 +12,7 @@ from rq.queue import Queue
 from .. import _guard, _leftovers
 from .._registry import close_all
 from . import _horse, _settings, _start
+from ._preload import preload
 from ._stopping import StoppingMixin
 from ._thrift import ThriftyMixin
 
@@ -35,10 +37,23 @@ class WorkerMixin(StoppingMixin, ThriftyMixin):
 
     Arguments are passed on as they come: their number differs between RQ's releases.
 
+    Args:
+        preload: Names of modules to import in the worker, so that no horse has to; those of the setting
+            ``TASKCONN_PRELOAD`` if it is None, or else those of the class.
+
+    Attributes:
+        preload: Names of modules, where nothing else says which.
+
     Source:
         rq 3.0.0: `perform_job` is the only method around the job in the process that runs it, for forked, spawned and
         in-process workers alike; `main_work_horse` never returns.
     """
+
+    preload: Iterable[str] | str = ()
+
+    def __init__(self, *args: Any, preload: Iterable[str] | str | None = None, **kwargs: Any) -> None:
+        self._preload = preload
+        super().__init__(*args, **kwargs)
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """Check the settings before the worker registers itself; a server that is down stops nothing."""
@@ -66,7 +81,8 @@ class WorkerMixin(StoppingMixin, ThriftyMixin):
                 close_all()
 
     def _check_settings(self) -> None:
-        """Check further settings, when those of the connections are known to be good."""
+        """Read what is the worker's own; modules are imported before drivers are, for they may configure some."""
+        preload(self._preload, type(self).preload)
 
     def _after_job(self, exit_status: int) -> None:
         if self.is_horse:
