@@ -36,11 +36,13 @@ class TaskContext:
         registry: Where its aliases are looked up; None is the process's.
         deadline: Monotonic time, in seconds, at which a limit ends the task; None if there is none.
         returns_commit: Says of a returned value whether it means success (RQ's ``Retry`` does not).
+        entry: Gives the function that the task system calls.
+        repetition: What tells executions apart that have one id and are no attempts of the same (RQ's ``Repeat``).
     """
 
-    __slots__ = ("deadline", "key", "name", "registry", "returns_commit", "system", "task_id")
+    __slots__ = ("deadline", "entry", "key", "name", "registry", "repetition", "returns_commit", "system", "task_id")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- a record, without the machinery of `dataclasses`, which takes long to import
         self,
         key: object,
         system: str,
@@ -50,6 +52,8 @@ class TaskContext:
         *,
         deadline: float | None = None,
         returns_commit: Callable[[object], bool] | None = None,
+        entry: Callable[[], object] | None = None,
+        repetition: str = "",
     ) -> None:
         self.key = key
         self.system = system
@@ -58,6 +62,8 @@ class TaskContext:
         self.registry = registry
         self.deadline = deadline
         self.returns_commit = returns_commit
+        self.entry = entry
+        self.repetition = repetition
 
 
 _loaded = sys.modules

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
 
-from ._context import current_task, is_task_object
+from ._context import TaskContext, current_task, is_task_object
 from ._injection_types import DbFirst, DbSecond, DbThird, Injector, InjectorInto, TypedInjector
 from ._lease import Lease
 from ._registry import Handle
@@ -28,6 +28,12 @@ class _Rules(NamedTuple):
 
     commit_on: Raised
     rollback_on: Returned | None
+    once: bool | Callable[..., object]
+
+    def fails(self, task: TaskContext | None, result: object) -> bool:
+        """Tell whether a returned value means failure, so that the lease is rolled back."""
+        is_success = task is None or task.returns_commit is None or task.returns_commit(result)
+        return not is_success or (self.rollback_on is not None and bool(self.rollback_on(result)))
 
 
 @overload
@@ -38,16 +44,40 @@ def with_db(alias: DbSecond[R], /) -> Callable[..., R]: ...
 def with_db(alias: DbThird[R], /) -> Callable[..., R]: ...
 @overload
 def with_db(
-    alias: Handle[C], /, *, commit_on: Raised = (), rollback_on: Returned | None = None
+    alias: Handle[C],
+    /,
+    *,
+    commit_on: Raised = (),
+    rollback_on: Returned | None = None,
+    once: bool | Callable[..., object] = False,
 ) -> TypedInjector[C]: ...
 @overload
-def with_db(alias: str = "default", /, *, commit_on: Raised = (), rollback_on: Returned | None = None) -> Injector: ...
+def with_db(
+    alias: str = "default",
+    /,
+    *,
+    commit_on: Raised = (),
+    rollback_on: Returned | None = None,
+    once: bool | Callable[..., object] = False,
+) -> Injector: ...
 @overload
 def with_db(
-    alias: str | Handle[Any] = "default", /, *, into: str, commit_on: Raised = (), rollback_on: Returned | None = None
+    alias: str | Handle[Any] = "default",
+    /,
+    *,
+    into: str,
+    commit_on: Raised = (),
+    rollback_on: Returned | None = None,
+    once: bool | Callable[..., object] = False,
 ) -> InjectorInto: ...
 def with_db(
-    alias: Any = "default", /, *, into: str = "db", commit_on: Raised = (), rollback_on: Returned | None = None
+    alias: Any = "default",
+    /,
+    *,
+    into: str = "db",
+    commit_on: Raised = (),
+    rollback_on: Returned | None = None,
+    once: bool | Callable[..., object] = False,
 ) -> Any:
     """
     Lease a connection for each call, and settle it as the call ends: commit if it returns, roll back if it raises.
@@ -62,6 +92,10 @@ def with_db(
         commit_on: Exceptions that commit although they are raised, such as Celery's ``Ignore``.
         rollback_on: Says of what the function returned whether it means failure: ``lambda result: not result.ok``. Then
             it is rolled back, and returned all the same. In a lease inside another one it has the outer one fail.
+        once: True does the running task's work once, however often it is delivered: its id is written to a ledger in
+            the task's own transaction, and when it comes again the function is not called, and what it returned the
+            first time is returned (stored as JSON). A function of the caller's arguments gives a key of one's own, a
+            string or an integer. See docs/once.md.
 
     Raises:
         DecorationError: The function has no such parameter, or is none that can be wrapped.
@@ -70,8 +104,8 @@ def with_db(
     """
     # is_task_object() first: isinstance() would evaluate a lazy task, and register it under the wrong function.
     if not is_task_object(alias) and isinstance(alias, str | Handle):
-        return functools.partial(_decorate, alias=alias, into=into, rules=_Rules(commit_on, rollback_on))
-    return _decorate(alias, alias="default", into=into, rules=_Rules(commit_on, rollback_on))
+        return functools.partial(_decorate, alias=alias, into=into, rules=_Rules(commit_on, rollback_on, once))
+    return _decorate(alias, alias="default", into=into, rules=_Rules(commit_on, rollback_on, once))
 
 
 def injected_aliases(function: Any) -> list[str | Handle[Any]]:
@@ -95,17 +129,23 @@ def _decorate(function: Any, *, alias: str | Handle[Any], into: str, rules: _Rul
         inner = _decorate(function.__func__, alias=alias, into=into, rules=rules)
         return type(function)(inner)
     _signatures.refuse_what_is_no_function(function)
-    _signatures.refuse_wrong_rules(function, rules.commit_on, rules.rollback_on)
+    _signatures.refuse_wrong_rules(function, *rules)
     signature = _signatures.signature_of(function)
     index = _signatures.find_parameter(function, signature, into)
     wrap = _async_wrapper if inspect.iscoroutinefunction(function) else _sync_wrapper
-    wrapper = wrap(function, _signatures.name_of(function), alias, into, index, rules)
+    name, called = _signatures.name_of(function), function
+    if rules.once:
+        from ._once import do_once  # noqa: PLC0415 -- as above
+
+        called = do_once(function, name, alias, into, rules.once, rules.fails)
+    wrapper = wrap(called, name, alias, into, index, rules)
     functools.update_wrapper(wrapper, function)
     parameters = [parameter for name, parameter in signature.parameters.items() if name != into]
     wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect's protocol
     annotations = _signatures.annotations_of(function)
     wrapper.__annotations__ = {name: note for name, note in annotations.items() if name != into}
     wrapper.__wrapped__ = getattr(function, "__wrapped__", function) if injected_aliases(function) else function  # type: ignore[attr-defined]  # functools' protocol
+    wrapper.__taskconn_once__ = bool(rules.once)  # type: ignore[attr-defined]  # ours
     wrapper.__taskconn_aliases__ = [alias, *injected_aliases(function)]  # type: ignore[attr-defined]  # ours
     return wrapper
 
@@ -118,7 +158,7 @@ def _sync_wrapper(
     index: int | None,
     rules: _Rules,
 ) -> Callable[..., Any]:
-    commit_on, rollback_on = rules
+    commit_on, rollback_on, _ = rules
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if into in kwargs:
@@ -152,7 +192,7 @@ def _async_wrapper(
     index: int | None,
     rules: _Rules,
 ) -> Callable[..., Any]:
-    commit_on, rollback_on = rules
+    commit_on, rollback_on, _ = rules
 
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         if into in kwargs:

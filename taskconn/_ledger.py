@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from .driver import Driver
 from .errors import LedgerDialectError, LedgerMissingError
 
-__all__ = ["TABLE", "Entry", "claim", "create", "prune", "record", "statements"]
+__all__ = ["DIALECTS", "TABLE", "Entry", "claim", "create", "keep", "prune", "statements"]
 
 #: Name of the table.
 TABLE = "taskconn_ledger"
@@ -69,7 +68,7 @@ class _Dialect:
 
 
 #: `Driver.dialect` -> its SQL.
-_DIALECTS: Mapping[str, _Dialect] = {
+DIALECTS: Mapping[str, _Dialect] = {
     "mysql": _Dialect(
         (_MYSQL,),
         _INSERT + "ON DUPLICATE KEY UPDATE repeats = repeats + 1",
@@ -138,16 +137,14 @@ def claim(driver: Driver[Any], connection: Any, alias: str, entry: Entry) -> tup
     return row[0], int(row[1])
 
 
-def record(driver: Driver[Any], connection: Any, entry: Entry, result: object) -> bool:
+def keep(driver: Driver[Any], connection: Any, entry: Entry, result: str) -> bool:
     """
-    Write what was returned, in the transaction that `claim` has written in; False if the entry has gone.
+    Write what was returned, as JSON, in the transaction that `claim` has written in; False if the entry has gone.
 
     Raises:
-        TypeError, ValueError, RecursionError: The result can't be JSON.
         errors: What the library raises.
     """
-    _, changed = driver.run(connection, _UPDATE, (json.dumps(result), entry.digest))
-    return changed == 1
+    return driver.run(connection, _UPDATE, (result, entry.digest))[1] == 1
 
 
 def prune(driver: Driver[Any], connection: Any, alias: str, before: float, limit: int) -> int:
@@ -167,9 +164,9 @@ def prune(driver: Driver[Any], connection: Any, alias: str, before: float, limit
 
 
 def _sql(dialect: str, alias: str) -> _Dialect:
-    found = _DIALECTS.get(dialect)
+    found = DIALECTS.get(dialect)
     if found is None:
-        raise LedgerDialectError(alias, dialect or "no SQL", ", ".join(_DIALECTS))
+        raise LedgerDialectError(alias, dialect or "no SQL", ", ".join(DIALECTS))
     return found
 
 

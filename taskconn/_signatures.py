@@ -50,7 +50,7 @@ def refuse_what_is_no_function(function: Any) -> None:
         )
 
 
-def refuse_wrong_rules(function: Any, commit_on: Any, rollback_on: Any) -> None:
+def refuse_wrong_rules(function: Any, commit_on: Any, rollback_on: Any, once: Any) -> None:
     """Raise `DecorationError` for rules that would fail only when they are asked, in place of a task's exception."""
     kinds = commit_on if isinstance(commit_on, tuple) else ()
     if kinds != commit_on or not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
@@ -64,6 +64,24 @@ def refuse_wrong_rules(function: Any, commit_on: Any, rollback_on: Any) -> None:
             name_of(function),
             f"rollback_on={rollback_on!r} can't be asked about a returned value",
             "Write a function of one argument: `@with_db(rollback_on=lambda result: not result.ok)`.",
+        )
+    if getattr(function, "__taskconn_once__", False):
+        raise DecorationError(
+            name_of(function),
+            "`once` stands on a `with_db` under this one",
+            "Put the `with_db` that has `once` on top: it decides whether the others lease at all.",
+        )
+    if not isinstance(once, bool) and (not callable(once) or inspect.iscoroutinefunction(once)):
+        raise DecorationError(
+            name_of(function),
+            f"once={once!r} can't be asked for a key",
+            "Write `@with_db(once=True)`, or `@with_db(once=lambda order_id: order_id)`, of the caller's arguments.",
+        )
+    if once and commit_on:
+        raise DecorationError(
+            name_of(function),
+            "it has `once` and `commit_on`, and an exception that commits leaves no result for a repeated delivery",
+            "Return a value in the place of the exception.",
         )
 
 

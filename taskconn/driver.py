@@ -70,6 +70,9 @@ class Driver(ABC, Generic[C]):
     #: An instance may know better after an open.
     closes_before_fork: bool = False
 
+    #: Is it a test's own object in an alias's place, about which nothing is kept?
+    is_stand_in: ClassVar[bool] = False
+
     #: SQL that the server speaks, where taskconn has a word to say itself: ``"mysql"``, ``"postgresql"`` (which need
     #: `ask`, too) or ``"sqlite"``; "" for others. An instance may know better after `validate` or an open.
     dialect: str = ""

@@ -50,6 +50,7 @@ class _Given(Driver[Any]):
         return True
 
     has_savepoints = True  # so that code with `savepoint` can be tested; nothing is undone
+    is_stand_in = True
 
     def savepoint(self, connection: Any, name: str) -> None: ...
 

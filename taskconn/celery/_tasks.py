@@ -123,6 +123,8 @@ def _describe(task: Any, request: Any) -> TaskContext:
         name=task.name,
         registry=_apps.registry_of(task.app),
         deadline=_deadline(task, request),
+        entry=functools.partial(getattr, task, "run"),
+        repetition=str(request.replaced_task_nesting or 0),  # `self.replace` keeps the id, `self.retry` too
     )
     _contexts[key] = _Context(weakref.ref(request, functools.partial(_forget, key)), context)
     return context

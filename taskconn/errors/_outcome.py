@@ -116,3 +116,56 @@ class LedgerDialectError(OutcomeError):
         "`once` needs one table and its transaction together with the task's work.\n"
         "Put the alias that the task writes to under `once`, or make the task safe to repeat by a key of your own."
     )
+
+
+class OnceRefusedError(OutcomeError):
+    """`once` was asked of a call that it can't be promised for; the function was not called."""
+
+    function: str
+    problem: str
+    remedy: str
+    _fields = ("function", "problem", "remedy")
+    _message = "{function}() can't be done once: {problem}.\nIt was not called, for it might be done twice.\n{remedy}"
+
+
+class OnceResultError(OutcomeError):
+    """What a function under `once` returned can't be stored."""
+
+    function: str
+    kind: str
+    reason: str
+    _fields = ("function", "kind", "reason")
+    _message = (
+        "{function}() is to be done once and returned what can't be stored as JSON, of type {kind}: {reason}\n"
+        "A repeated delivery has to return the same without calling it, so that its work was rolled back.\n"
+        "Return None, strings, numbers, lists and dictionaries of them."
+    )
+
+
+class OnceUnfinishedError(OutcomeError):
+    """The ledger has an entry without a result; the function was not called."""
+
+    function: str
+    key: str
+    entry: str
+    _fields = ("function", "key", "entry")
+    _message = (
+        "{function}() with the key {key!r} has begun and has no result: it was called again by itself, or a statement "
+        "in it (DDL in MySQL, COMMIT as text) has committed half of its work, and then it failed.\n"
+        "Nobody knows what is left to do, so that it was not called.\n"
+        "Look at the data, finish or undo it, then delete the row of taskconn_ledger with entry = '{entry}'."
+    )
+
+
+class OnceLostError(OutcomeError):
+    """The ledger's entry had gone when a function under `once` returned."""
+
+    function: str
+    key: str
+    _fields = ("function", "key")
+    _message = (
+        "{function}() with the key {key!r} has returned, and its entry in the ledger has gone: the transaction was "
+        "rolled back inside it, by a deadlock whose error was swallowed, or by ROLLBACK as text.\n"
+        "What it did before that is lost, so that the rest was rolled back, too.\n"
+        "Let such errors pass: the task can be tried again."
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+import weakref
 from collections.abc import Callable
 from datetime import datetime, timezone
 
@@ -48,7 +50,27 @@ def _describe(job: Job) -> TaskContext:
         registry=_settings.registry(),
         deadline=_deadline(job),
         returns_commit=_is_success,
+        entry=functools.partial(_function_of, weakref.ref(job)),  # the job holds this
+        repetition=_repetition(job),
     )
+
+
+def _function_of(job: weakref.ref[Job]) -> object:
+    alive = job()
+    return None if alive is None else alive.func
+
+
+def _repetition(job: Job) -> str:
+    """
+    Tell apart what has one id: each run of a ``Repeat``, and jobs that were enqueued under an id of the user's again.
+
+    Retries of one run have the same, also after its horse was killed.
+
+    Source:
+        rq 3.0.0, `Repeat.schedule`: it counts `repeats_left` down, and saves the same job; `created_at` stays.
+    """
+    created = job.created_at.isoformat()
+    return created if job.repeats_left is None else f"{created}:{job.repeats_left}"
 
 
 def _is_success(result: object) -> bool:
