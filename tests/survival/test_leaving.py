@@ -32,9 +32,9 @@ if sys.argv[2] == "leased":
     held = [taskconn.lease(alias) for alias in urls]
     for lease, alias in zip(held, urls):
         ROWS[alias].ask(lease.__enter__(), 1)
-signal.signal(signal.SIGUSR1, lambda *_: None)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 print("ready", taskconn.stats()["pymysql"]["open"], flush=True)
-signal.pause()
+signal.sigwait([signal.SIGUSR1])
 """
 
 
