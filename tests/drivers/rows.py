@@ -44,6 +44,7 @@ class Row:
         scheme: Of the URLs that choose it.
         stays: What a task leaves behind stays for the next one unless `reset=True` is asked for, and why.
         asks_while_reading: Can the library ask something while rows of another answer are unread?
+        not_swept: Passages of `sweep.py` that it does not have.
         plain, tls: Connect arguments without TLS, and with it; ``{authority}`` is the file to trust.
     """
 
@@ -55,6 +56,7 @@ class Row:
     family: ClassVar[str]
     scheme: ClassVar[str]
     asks_while_reading = False
+    not_swept: ClassVar[frozenset[str]] = frozenset()
     stays: ClassVar[Mapping[str, str]] = {}
     plain: ClassVar[Mapping[str, str]] = {}
     tls: ClassVar[Mapping[str, str]] = {}
@@ -68,6 +70,10 @@ class Row:
 
     def write(self, connection: Any, value: str) -> None:
         """Write *value*, with one statement."""
+        raise NotImplementedError
+
+    def write_many(self, connection: Any, values: list[str]) -> None:
+        """Write *values* by one call."""
         raise NotImplementedError
 
     def values(self, connection: Any) -> list[str]:
@@ -124,6 +130,9 @@ class PyMySQLRow(Row):
     def write(self, connection: Any, value: str) -> None:
         connection.cursor().execute("INSERT INTO car VALUES (%s)", (value,))
 
+    def write_many(self, connection: Any, values: list[str]) -> None:
+        connection.cursor().executemany("INSERT INTO car VALUES (%s)", [(value,) for value in values])
+
     def values(self, connection: Any) -> list[str]:
         cursor = connection.cursor()
         cursor.execute("SELECT name FROM car ORDER BY name")
@@ -177,6 +186,9 @@ class _PostgreSQLRow(Row):
 
     def write(self, connection: Any, value: str) -> None:
         self.write_sql(connection, "INSERT INTO car VALUES (%s)", value)
+
+    def write_many(self, connection: Any, values: list[str]) -> None:
+        connection.cursor().executemany("INSERT INTO car VALUES (%s)", [(value,) for value in values])
 
     def values(self, connection: Any) -> list[str]:
         return [name for (name,) in self.write_sql(connection, "SELECT name FROM car ORDER BY name").fetchall()]
@@ -290,6 +302,9 @@ class SQLiteRow(Row):
     def write(self, connection: Any, value: str) -> None:
         connection.execute("INSERT INTO car VALUES (?)", (value,))
 
+    def write_many(self, connection: Any, values: list[str]) -> None:
+        connection.executemany("INSERT INTO car VALUES (?)", [(value,) for value in values])
+
     def values(self, connection: Any) -> list[str]:
         return [name for (name,) in connection.execute("SELECT name FROM car ORDER BY name")]
 
@@ -375,6 +390,9 @@ class SQLAlchemyRow(Row):
 
     def write(self, connection: Any, value: str) -> None:
         connection.execute(text("INSERT INTO car VALUES (:name)"), {"name": value})
+
+    def write_many(self, connection: Any, values: list[str]) -> None:
+        connection.execute(text("INSERT INTO car VALUES (:name)"), [{"name": value} for value in values])
 
     def values(self, connection: Any) -> list[str]:
         return [name for (name,) in connection.execute(text("SELECT name FROM car ORDER BY name"))]
