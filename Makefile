@@ -13,7 +13,7 @@ BENCH ?=
 BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help venv servers mysqlclient test drivers matrix fuzz oldest portable coverage lint format demo bench compat clean
+.PHONY: help venv servers mysqlclient test drivers matrix fuzz sweep oldest portable coverage lint format demo bench compat clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo 'make drivers   the tests of every driver, of those not proven yet too, and a short matrix'
 	@echo 'make matrix    every promise of every driver in every combination, and docs/drivers/matrix.md of it (long)'
 	@echo 'make fuzz      thousands of signals at random moments for every driver, and a table of what came of it (long)'
+	@echo 'make sweep     interrupts at every point of what a task does, for every driver (long)'
 	@echo 'make oldest    the contract suite with the oldest version of each client library that is admitted (long)'
 	@echo 'make portable  the tests that need no server and no fork'
 	@echo 'make coverage  all tests, and which lines they reach, in worker processes too'
@@ -62,6 +63,9 @@ matrix: venv mysqlclient servers
 # FUZZ_SEED=7 repeats a run, as far as signals can be repeated.
 fuzz: venv mysqlclient servers
 	FUZZ=full $(BIN)/python -m pytest tests/outcomes/test_fuzz.py $(PYTEST_ARGS)
+
+sweep: venv mysqlclient servers
+	SWEEP=full $(BIN)/python -m pytest -rP tests/drivers/test_sweep.py $(PYTEST_ARGS)
 
 oldest: venv servers
 	@.ci/oldest $(OLDEST)

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from . import _process
 from ._process import Owner, Socket
+from ._watchdog import Deadline
 
 __all__ = ["Finder", "TimeLimit", "peer_of", "present", "process_sockets", "shut"]
 
@@ -115,24 +116,26 @@ class TimeLimit:
     """
     Shut sockets if the block takes longer than *limit_s*: for libraries whose calls can't be given a time.
 
-    The thread that waits has ended when the block has, so that no later fork finds it.
+    They are looked after by the process's one watchdog: starting a thread for each block takes long, and an interrupt
+    in the middle of it leaves `threading` an error of its own.
     """
 
     def __init__(self, limit_s: float, descriptors: Iterable[int]) -> None:
-        listed = list(descriptors)
-        self._timer = threading.Timer(limit_s, shut, [listed]) if listed else None
+        self._deadlines = [Deadline(fd, limit_s) for fd in descriptors]
+        self._entered = contextlib.ExitStack()
 
     def __enter__(self) -> None:
-        if self._timer is not None:
-            self._timer.daemon = True
-            self._timer.start()
+        try:
+            for deadline in self._deadlines:
+                self._entered.enter_context(deadline)
+        except BaseException:  # an interrupt on the way in
+            self._entered.close()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer.join()
+        self._entered.close()
 
 
 def _socket_behind(fd: int) -> Socket | None:

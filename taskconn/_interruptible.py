@@ -6,15 +6,15 @@ import functools
 import select
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
+from ._interrupts import strikes
 from ._process import getpid
 from .driver import Session
 from .errors import InheritedConnectionError, TaintedConnectionError
 
-__all__ = ["Interruptible", "guarded_class", "wait_readable", "watchdog"]
+__all__ = ["Interruptible", "guarded_class", "wait_readable"]
 
 T = TypeVar("T")
 
@@ -64,15 +64,17 @@ class Interruptible:
             if self.runner is not None and self.session.pending:
                 raise self.busy_error(f"connection {self.session.alias!r} is in use by another thread")
             self.runner = runner
-        session, touches, handled = self.session, self.touches, sys.exc_info()[1]
+        session, touches, handled, mark = self.session, self.touches, sys.exc_info()[1], strikes.count
         was_pending = session.pending
         session.pending = True
         try:
             returned = call(*arguments, **named)
+            if strikes.count != mark and (swallowed := strikes.since(mark)) is not None:
+                raise swallowed  # noqa: TRY301 -- to be treated as what struck and was let through
             session.pending = was_pending
             self.answered = self.touches
         except self.library_errors as error:
-            interrupt = _masked(error, handled, self.library_errors)
+            interrupt = _masked(error, handled, self.library_errors) or strikes.since(mark)
             if interrupt is not None:
                 self._end(interrupt, touches, was_pending=was_pending)
                 raise interrupt  # noqa: B904 -- its own context shows what the library made of it
@@ -146,18 +148,6 @@ def wait_readable(descriptor: int, timeout_s: float | None) -> bool:
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     return bool(poller.poll(None if timeout_s is None else max(0, timeout_s) * 1000))
-
-
-@contextmanager
-def watchdog(timeout_s: float, bite: Callable[[], object]) -> Iterator[None]:
-    """Call *bite* from another thread after *timeout_s*, for calls into C that know no timeout."""
-    timer = threading.Timer(timeout_s, bite)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 @functools.cache

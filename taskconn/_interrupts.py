@@ -1,8 +1,32 @@
-"""Which exceptions may strike anywhere: limits, signals, kills. Task systems add theirs, drivers must not hide them."""
+"""
+Which exceptions may strike anywhere: limits, signals, kills. Task systems add theirs, drivers must not hide them.
+
+Client libraries do hide them: they catch `Exception` around their work, and a soft time limit is no more than that.
+What they turn into an error of their own is found behind it (`masked_interrupt`). What they swallow leaves no trace;
+therefore task systems have their signal handlers note what they raise (`noting`), and a driver compares the number of
+strikes before and after each call into the library (`strikes`).
+"""
 
 from __future__ import annotations
 
-__all__ = ["add_interrupts", "is_interrupt", "masked_interrupt"]
+import copy
+import functools
+import signal
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+__all__ = [
+    "add_interrupts",
+    "errors_ignored",
+    "is_interrupt",
+    "is_limit",
+    "masked_interrupt",
+    "note_signals",
+    "noting",
+    "strikes",
+]
 
 _kinds: tuple[type[BaseException], ...] = ()
 
@@ -18,19 +42,98 @@ def is_interrupt(exception: BaseException) -> bool:
     return not isinstance(exception, Exception) or isinstance(exception, _kinds)
 
 
-def masked_interrupt(error: BaseException, handled: BaseException | None) -> BaseException | None:
+def is_limit(exception: BaseException) -> bool:
+    """Tell whether a task system's limit threw *exception*; it means nothing once the task has done its work."""
+    return isinstance(exception, _kinds)
+
+
+class _Strikes:
+    """
+    Count what the handlers of signals have raised.
+
+    Attributes:
+        count: How many.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._last: tuple[int, BaseException] | None = None
+
+    def note(self, interrupt: BaseException) -> None:
+        """Count *interrupt*, about to be raised in this thread or greenlet. A copy is kept: it holds no frames."""
+        try:
+            kept = copy.copy(interrupt)
+        except Exception:  # noqa: BLE001 -- whatever a constructor of somebody's raises
+            return
+        self._last = threading.get_ident(), kept
+        self.count += 1
+
+    def since(self, mark: int) -> BaseException | None:
+        """Give a copy of what has struck here since `count` was *mark*; None if nothing has."""
+        if self.count == mark or self._last is None or self._last[0] != threading.get_ident():
+            return None
+        return copy.copy(self._last[1])
+
+
+strikes = _Strikes()
+
+
+def noting(handler: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
+    """Wrap a handler of signals, so that a client library that swallows what it raises is found out."""
+    if getattr(handler, "is_noting", False):
+        return handler
+
+    @functools.wraps(handler)
+    def handle(number: int, frame: Any) -> Any:
+        try:
+            return handler(number, frame)
+        except BaseException as interrupt:
+            strikes.note(interrupt)
+            raise
+
+    handle.is_noting = True  # type: ignore[attr-defined]  # functions take attributes
+    return handle
+
+
+def note_signals(*names: str) -> None:
+    """Have the handlers that these signals have now note what they raise. Only the main thread can, and hears them."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in names:
+        number = getattr(signal, name, None)
+        handler = None if number is None else signal.getsignal(number)
+        if number is not None and callable(handler) and not isinstance(handler, signal.Handlers):
+            signal.signal(number, noting(handler))
+
+
+def masked_interrupt(
+    error: BaseException, handled: BaseException | None, mark: int | None = None
+) -> BaseException | None:
     """
     Find the interrupt that a client library has turned into *error*, an error of its own; None if there was none.
 
     Args:
         error: What came out of the library.
         handled: What was being handled before the library was called (``sys.exc_info()[1]``): none of its making.
+        mark: `strikes.count` before the library was called, where it is known.
     """
     seen = error.__cause__ or error.__context__
     for _ in range(10):
         if seen is None or seen is handled:
-            return None
+            break
         if is_interrupt(seen) and not isinstance(seen, GeneratorExit):
             return seen
         seen = seen.__cause__ or seen.__context__
-    return None
+    return None if mark is None else strikes.since(mark)
+
+
+class errors_ignored:  # noqa: N801 -- used as `contextlib.suppress` is
+    """Suppress every error of the block, but no interrupt."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        return exception is not None and not is_interrupt(exception)

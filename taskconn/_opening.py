@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from ._fitness import Fitness
 from ._generation import current as generation
-from ._interrupts import masked_interrupt
+from ._interrupts import is_interrupt, masked_interrupt, strikes
 from ._pace import Pace
 from ._pooled import FRESH_S, Pooled
 from ._process import Owner
@@ -150,19 +150,21 @@ class Opener(Generic[C]):
         driver = self._driver
         timeout_s = self._options.connect_timeout / (2 if self.is_hasty else 1)
         self.is_hasty = False
-        handled = sys.exc_info()[1]
+        handled, mark = sys.exc_info()[1], strikes.count
         connection: C | None = None
         try:
             connection = driver.open(target, timeout_s)
             identity = self._identify(connection)
+            if (swallowed := strikes.since(mark)) is not None:
+                raise swallowed  # noqa: TRY301 -- to be treated as what struck and was let through
         except BaseException as error:
             if connection is not None:
                 driver.invalidate(connection)
-            if not isinstance(error, driver.errors):
-                raise
-            interrupt = masked_interrupt(error, handled)
+            interrupt = None if is_interrupt(error) else masked_interrupt(error, handled, mark)
             if interrupt is not None:
                 raise interrupt  # noqa: B904 -- its own context shows what the library made of it
+            if not isinstance(error, driver.errors):
+                raise
             raise _FailedTry(error, str(error).replace(target.password or "\0", "***")) from error
         now = _monotonic()
         pooled = Pooled(connection, driver.session(connection), owner, now, now + self._lifetime_s(), self.fresh_s)

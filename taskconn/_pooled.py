@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import warnings
 import weakref
@@ -11,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from . import _process
 from ._generation import current as generation
+from ._interrupts import errors_ignored
 from ._process import Owner, Socket, current_runner
 from .driver import Driver, Session
 
@@ -117,7 +117,7 @@ class Pooled(Generic[C]):
 
     def record_sockets(self, driver: Driver[C]) -> None:
         """Record the connection's sockets; what was known stays if the driver can't tell now (a query elsewhere)."""
-        with contextlib.suppress(Exception):
+        with errors_ignored():
             self.sockets = [socket for fd in driver.sockets(self.connection) if (socket := Socket.of(fd)) is not None]
 
     def describe_holder(self, now: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import _process
 from ._cancel import end_statement
-from ._context import is_interrupt
+from ._interrupts import is_interrupt, is_limit
 from ._pool import Pool
 from ._pooled import Pooled
 from ._server_errors import is_read_only
@@ -50,6 +50,9 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
             _clean_and_give_back(pool, pooled)
     except BaseException as exception:
         if shield.has_committed:
+            if is_limit(exception):  # it came as the shield was taken down
+                shield.drop(exception)
+                return
             raise  # a terminating signal, delivered right after: the work is done
         # An interrupt that nothing held back may have struck after the answer, when nothing is pending any more.
         if session.pending or session.interrupt or (has_begun and is_interrupt(exception)):

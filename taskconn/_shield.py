@@ -65,6 +65,15 @@ class Shield:
     ) -> None:
         self._end()
 
+    def drop(self, limit: object) -> None:
+        """Drop *limit*, which came during a COMMIT that succeeded, and say so."""
+        log.warning(
+            "connection %r: a time limit (%s) came during a COMMIT that succeeded: dropped, process %d",
+            self._alias,
+            limit if isinstance(limit, str) else type(limit).__name__,
+            _process.getpid(),
+        )
+
     def _end(self) -> None:
         try:
             self._restore()
@@ -76,12 +85,7 @@ class Shield:
         while self._caught:
             number = self._caught.pop(0)
             if self.has_committed and number in _LIMITS:
-                log.warning(
-                    "connection %r: a time limit (signal %d) came during a COMMIT that succeeded: dropped, process %d",
-                    self._alias,
-                    number,
-                    _process.getpid(),
-                )
+                self.drop(f"signal {number}")
                 continue
             try:
                 _signal.raise_signal(number)

@@ -11,7 +11,7 @@ import pytest
 
 from taskconn._shield import Shield
 from taskconn.testing import FakeConnection, FakeDriver, FakeError
-from tests.support.core import Fake, fake
+from tests.support.core import Fake, fake, task_system
 from tests.support.process import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has none of these signals")
@@ -74,6 +74,25 @@ def test_limit_during_a_commit_that_succeeded_is_dropped_and_logged(
     assert app.opened[0].committed == ["INSERT"]
     assert f"(signal {number:d}) came during a COMMIT that succeeded" in caplog.text
     assert signal.getsignal(number) is throw
+
+
+class LateDriver(FakeDriver):
+    """A driver whose connection is struck when it has committed, as what no shield holds back may strike."""
+
+    def restore(self, connection: FakeConnection) -> None:
+        raise Limit("late")
+
+
+def test_limit_between_the_commit_and_its_end_is_dropped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Thrown from another thread, or while the shield is taken down, a limit is as pointless as one it held back."""
+    app = Fake(LateDriver())
+
+    with task_system(Limit), caplog.at_level(logging.WARNING, logger="taskconn"):
+        work(app)
+
+    assert app.opened[0].committed == ["INSERT"]
+    assert "(Limit) came during a COMMIT that succeeded" in caplog.text
+    assert app.stats()["leased"] == 0
 
 
 def test_terminating_signal_is_delivered_right_after(handled: Callable[..., None]) -> None:

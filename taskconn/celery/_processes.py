@@ -11,6 +11,7 @@ import billiard
 from celery import _state, signals
 
 from .. import _leftovers, _process, _warmup
+from .._interrupts import note_signals
 from .._registry import Registry
 from ..errors import ConfigurationError
 from . import _apps, _tasks
@@ -127,6 +128,7 @@ def _end(**_: Any) -> None:
 
 
 def _before_task(sender: Any, **_: Any) -> None:
+    note_signals("SIGUSR1")  # that of the soft limit; billiard sets its handler after the child has begun
     with contextlib.suppress(ConfigurationError):  # the lease says it to the task
         _tasks.note_start(sender)
 

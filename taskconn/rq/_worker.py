@@ -12,6 +12,7 @@ from rq.queue import Queue
 from .. import _guard, _leftovers
 from .._registry import close_all
 from . import _horse, _settings, _start
+from ._limits import noting_penalty
 from ._preload import preload
 from ._stopping import StoppingMixin
 from ._thrift import ThriftyMixin
@@ -65,6 +66,7 @@ class WorkerMixin(StoppingMixin, ThriftyMixin):
         """Perform a job; at its end nothing of it is left open, and a horse has said goodbye."""
         exit_status = 1  # RQ's, of a horse whose `perform_job` raises
         try:
+            self.death_penalty_class = noting_penalty(self.death_penalty_class)  # type: ignore[arg-type]  # classes are hashable
             _start.open_early()
             has_succeeded = super().perform_job(*args, **kwargs)
             exit_status = 0

@@ -98,6 +98,13 @@ def test_limits_of_task_and_worker_are_told_to_the_lease(worker: Any) -> None:
     assert worker.said("context", count=2) == "celery tests.celery.project.tell_context 20"
 
 
+def test_limit_that_a_library_swallows_is_noted(worker: Any) -> None:
+    """A driver learns of a soft limit that struck in its library and was caught there."""
+    worker.run("swallow_the_limit", soft_time_limit=1)
+
+    assert worker.said("noted") == "SoftTimeLimitExceeded"
+
+
 def test_stats_survive_the_children(start_worker: Any, visits_database: MySQLDatabase) -> None:
     """`celery inspect stats` adds up all children, replaced ones included."""
     worker = start_worker(visits_database, "-c", "2", "--max-tasks-per-child", "5", "--soft-time-limit", "30")

@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any
 
 import taskconn
-from taskconn._interrupts import add_interrupts
+from taskconn._interrupts import add_interrupts, noting
 from taskconn.driver import Driver
 from taskconn.errors import CommitOutcomeUnknownError, TaintedConnectionError
 from tests.drivers.rows import Row, target_of
@@ -35,6 +35,7 @@ _HANG_S = 30
 
 #: What the sweep itself runs is not swept.
 _OWN = {__file__}
+
 
 class Interrupt(Exception):  # noqa: N818 -- like a soft time limit, it is no error of the program's
     """Strike at a chosen point."""
@@ -56,13 +57,15 @@ class Bolt:
         place: Where it struck: function, file and line.
         interrupt: What was raised; None if the signal was held back.
         was_lost: A destructor had to be interrupted, which Python lets nobody hear.
+        was_settling: It struck while the lease committed, and had committed: a limit is dropped there.
         was_late: It struck between the end of the commit and that of the lease, as it may strike after that.
     """
 
     def __init__(self) -> None:
         self.place = ""
         self.interrupt: Interrupt | None = None
-        self.was_lost = self.was_late = False
+        self.strikes = 0
+        self.was_lost = self.was_late = self.was_settling = False
         self._count = self._rounds = self._at = 0
         self._commits = 0
         self._seen: dict[int, int] = {}
@@ -103,7 +106,8 @@ class Bolt:
 
     def raise_interrupt(self, *_: object) -> None:
         """Handle the signal."""
-        self.interrupt = Interrupt()
+        self.strikes += 1
+        self.interrupt = Interrupt(self.strikes)
         raise self.interrupt
 
     def lose(self, lost: Any) -> None:
@@ -112,14 +116,17 @@ class Bolt:
             self.was_lost = True
 
     def _reset(self, at: int) -> None:
-        self.place, self.interrupt, self.was_lost, self.was_late = "", None, False, False
+        self.place, self.interrupt = "", None
+        self.was_lost = self.was_late = self.was_settling = False
         self._count, self._rounds, self._at = 0, 0, at
         self._commits = _commits()
 
-    def _strike(self, frame: FrameType) -> None:
+    def _strike(self, frame: FrameType, event: str) -> None:
         code = frame.f_code
         self.place = f"{code.co_qualname} ({_short(code.co_filename)}:{frame.f_lineno})"
-        self.was_late = _commits() > self._commits and not _is_settling(frame)
+        if _commits() > self._commits:
+            self.was_settling = _is_settling(frame.f_back if event == "return" else frame)
+            self.was_late = not self.was_settling
         signal.raise_signal(signal.SIGUSR1)
 
     def _step(self, frame: FrameType, event: str, argument: object) -> None:
@@ -127,7 +134,7 @@ class Bolt:
             self._count += 1
             if self._count == self._at:
                 sys.setprofile(None)
-                self._strike(frame)
+                self._strike(frame, event)
 
     def _step_rounds(self, frame: FrameType, event: str, argument: object) -> Any:
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
@@ -135,7 +142,7 @@ class Bolt:
             self._rounds -= 1
             if self._rounds == self._at:
                 sys.settrace(None)
-                self._strike(frame)
+                self._strike(frame, event)
                 return None
         return self._step_rounds
 
@@ -191,7 +198,7 @@ def _commits() -> int:
 
 def _is_settling(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_code.co_filename == taskconn._settle.__file__:  # noqa: SLF001 -- only its place
+        if frame.f_code.co_filename == taskconn._settle.__file__:
             return True
         frame = frame.f_back
     return False
@@ -216,67 +223,85 @@ class Sweep:
             self.driver.commit(self.judge, 10)
         self.findings: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        self.late: Counter[str] = Counter()
 
     def run(self, name: str, most: int | None) -> None:
         """Sweep the passage *name* at *most* points, evenly spread."""
         passage = PASSAGES[name]
         options: dict[str, Any] = passage.options
-        taskconn.configure({"default": {"url": self.registry_urls, "connect_timeout": 10, **options}})
+        taskconn.configure({"default": {"url": self.registry_urls, "connect_timeout": 10, "cancel": False, **options}})
+        faulthandler.dump_traceback_later(_HANG_S, exit=True)
         for _ in range(3):  # what is done once only has been done
             self._once(passage, None)
         points = self._once(passage, None, finds=True) or []
         step = 1 if most is None else max(1, len(points) // most)
         self.counts[f"{name} points"] = len(points)
-        for at in points[:: step]:
+        for at in points[::step]:
             faulthandler.dump_traceback_later(_HANG_S, exit=True)
             try:
                 self._once(passage, at)
             except Wrong as wrong:
                 self.findings[f"{name}: {wrong} at {self.bolt.place}"] += 1
-            except Exception as error:  # noqa: BLE001 -- a finding
+            except Exception as error:
                 self.findings[f"{name}: then {error!r} at {self.bolt.place}"] += 1
                 if os.environ.get("SWEEP_RAISES"):
                     raise
             self.counts[f"{name} struck"] += 1
         faulthandler.cancel_dump_traceback_later()
 
-    def _once(self, passage: Passage, at: int | None, *, finds: bool = False) -> list[int] | None:
-        """Run *passage* once: found, struck, or left alone, and judge it."""
+    def _once(self, passage: Passage, at: int | None, *, finds: bool = False) -> list[int]:
+        """Run *passage* once: its points found, struck *at* one, or left alone; and judge it."""
         self.number += 1
-        before, bolt = self.number, self.bolt
-        value = f"v{before}"
-        found: list[int] | None = None
+        value = f"{os.getpid()}-{self.number}"
+        found: list[int] = []
         with passage.place(self) as place:
+
+            def act() -> None:
+                passage.act(self, place, value)
+
             raised: BaseException | None = None
             try:
                 if finds:
-                    found = bolt.find(lambda: passage.act(self, place, value))
+                    found = self.bolt.find(act)
                 elif at is None:
-                    passage.act(self, place, value)
+                    act()
                 else:
-                    bolt.strike(lambda: passage.act(self, place, value), at)
+                    self.bolt.strike(act, at)
             except BaseException as error:  # noqa: BLE001 -- what is judged
                 raised = error
-            if at is not None:
-                self.counts["interrupts"] += bolt.interrupt is not None
-                self.counts["held back"] += bolt.interrupt is None
-                self.counts["lost in a destructor"] += bolt.was_lost
-                if bolt.interrupt is not None and not bolt.was_lost and not _is(raised, bolt.interrupt):
-                    raise Wrong(f"the interrupt came as {raised!r}")
-                self.counts["after the commit"] += bolt.was_late
-            if raised is not None and not _is(raised, bolt.interrupt):
-                if not (bolt.was_lost and isinstance(raised, TaintedConnectionError)):
-                    raise raised
-            unknown = raised is not None and isinstance(raised.__cause__, CommitOutcomeUnknownError)
-            unknown = unknown or bolt.was_late
             is_struck = raised is not None
-            raised = None
-            bolt.interrupt = None
+            is_known = True
+            if at is not None:
+                is_known = self._judge_exception(raised)
+            elif raised is not None:
+                raise raised
+            raised = self.bolt.interrupt = None  # with the frames that they hold
             passage.after(self, place, is_struck)
-        if passage.writes and self.driver.transactional and not unknown:
+        if passage.writes and self.driver.transactional and is_known:
             self._judge_rows(value, expected=passage.commits and not is_struck)
-        self._next_lease()
+        self._next_lease()  # which also drops what an interrupted `__exit__` has left open
+        if self.number % 50 == 0 and self.driver.transactional:
+            gc.collect()
+            self.row.run(self.judge, "DELETE FROM car")
+            self.driver.commit(self.judge, 10)
         return found
+
+    def _judge_exception(self, raised: BaseException | None) -> bool:
+        """Look whether what was raised is the interrupt; tell whether it says if the commit was made."""
+        bolt, counts = self.bolt, self.counts
+        is_it = _is(raised, bolt.interrupt)
+        counts["interrupts"] += bolt.interrupt is not None
+        counts["held back"] += bolt.interrupt is None
+        counts["lost in a destructor"] += bolt.was_lost
+        counts["after the commit"] += bolt.was_late
+        if bolt.interrupt is not None and not is_it and not bolt.was_lost:
+            if raised is not None or not bolt.was_settling:
+                raise Wrong(f"the interrupt came as {raised!r}")
+            counts["dropped after the commit"] += 1
+        if raised is not None and not is_it and not (bolt.was_lost and isinstance(raised, TaintedConnectionError)):
+            raise raised
+        is_unknown = raised is not None and isinstance(raised.__cause__, CommitOutcomeUnknownError)
+        return not is_unknown and not bolt.was_late
 
     def ask_right(self, connection: Any) -> None:
         """Ask what has one right answer."""
@@ -290,9 +315,6 @@ class Sweep:
         driver.rollback(judge, 10)
         present = value in row.values(judge)
         driver.rollback(judge, 10)
-        if self.number % 50 == 0:
-            row.run(judge, "DELETE FROM car")
-            driver.commit(judge, 10)
         if present and not expected:
             raise Wrong("the row is there although the task failed")
         if expected and not present:
@@ -303,6 +325,8 @@ class Sweep:
             self.ask_right(connection)
         stats = _pool().stats()
         if stats["leased"]:
+            self.counts["collected late"] += 1
+            self.late[self.bolt.place] += 1
             gc.collect()
             stats = _pool().stats()
         if stats["leased"] or stats["open"] > 1:
@@ -310,12 +334,16 @@ class Sweep:
 
 
 def _is(raised: BaseException | None, interrupt: Interrupt | None) -> bool:
-    """Tell whether it is the interrupt: Python's codecs raise another one of its class, which it is the cause of."""
-    return raised is interrupt or (type(raised) is Interrupt and raised.__cause__ is interrupt)
+    """Tell whether it is the interrupt, or a copy: of one that a library swallowed, or by Python's codecs."""
+    return raised is interrupt or (
+        type(raised) is Interrupt
+        and type(interrupt) is Interrupt
+        and (raised.args == interrupt.args or raised.__cause__ is interrupt)
+    )
 
 
 def _pool() -> Any:
-    return taskconn._registry.default_registry().pool("default")  # noqa: SLF001 -- the pool is what is looked at
+    return taskconn._registry.default_registry().pool("default")
 
 
 class Passage:
@@ -339,7 +367,7 @@ class Passage:
         """Do what is swept."""
         raise NotImplementedError
 
-    def after(self, sweep: Sweep, place: Any, is_struck: bool) -> None:  # noqa: FBT001 -- a fact
+    def after(self, sweep: Sweep, place: Any, is_struck: bool) -> None:
         """Look at what the task has, once the interrupt was swallowed."""
 
 
@@ -519,13 +547,13 @@ def main() -> None:
     add_interrupts((Interrupt,))  # as the task systems do with their limits
     row = SWEPT[given.row]
     sweep = Sweep(row, given.url)
-    signal.signal(signal.SIGUSR1, sweep.bolt.raise_interrupt)
+    signal.signal(signal.SIGUSR1, noting(sweep.bolt.raise_interrupt))
     sys.unraisablehook = sweep.bolt.lose
     gc.disable()  # a collection would come at another point each time
     for name in given.passages.split(",") if given.passages else passages_of(row):
         sweep.run(name, given.points)
         gc.collect()
-    print(json.dumps({"counts": sweep.counts, "findings": sweep.findings}), flush=True)
+    print(json.dumps({"counts": sweep.counts, "findings": sweep.findings, "late": sweep.late}), flush=True)
     os._exit(0)  # what interrupted constructors have left is not worth its complaints
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from tests.drivers.rows import ROWS, Row, SQLAlchemyRow
@@ -44,3 +45,15 @@ SWEPT: Mapping[str, Row] = {
     "sqlalchemy+psycopg": _PostgreSQL(),
     "sqlalchemy+psycopg2": _PostgreSQL(),
 }
+
+
+def url_of(name: str, request: pytest.FixtureRequest) -> str:
+    """Give the URL of an empty place that chooses the row's client library."""
+    row = SWEPT[name]
+    url = row.url(request)
+    if row.family == "mysql" and not name.startswith("sqlalchemy"):
+        return url.replace("mysql://", f"{row.scheme}://")
+    if name.startswith("sqlalchemy+psycopg"):
+        plain: str = request.getfixturevalue("postgresql_database").url
+        return plain.replace("postgresql://", f"sqlalchemy+postgresql+{name.partition('+')[2]}://")
+    return url.replace("+pymysql://", f"+{name.partition('+')[2] or 'pymysql'}://")

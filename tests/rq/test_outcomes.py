@@ -90,6 +90,16 @@ def test_timeout_is_recorded_as_such_and_its_connection_not_used_again(workplace
     assert workplace.seen("lost") == []
 
 
+@each_kind
+def test_timeout_that_a_library_swallows_is_noted(workplace: Workplace, name: str) -> None:
+    """A driver learns of a timeout that struck in its library and was caught there."""
+    job = workplace.enqueue("swallow_the_timeout", job_timeout=1)
+
+    workplace.worker(name).succeed()
+
+    assert job.return_value() == "JobTimeoutException"
+
+
 @each_forking
 def test_killed_horse_leaves_no_row_and_stops_nothing(workplace: Workplace, name: str) -> None:
     """SIGKILL in the middle of a transaction: the server rolls back, the next jobs run."""

@@ -73,7 +73,6 @@ class GuardedCursor(MySQLCursor):
             return call(*arguments, **named)  # the library says what is wrong
         if call.__name__ in _STATEMENTS:
             connection.forget_abandoned()
-        returned = connection.exchange(call, *arguments, **named)
-        if connection.has_unread():
-            connection.reader = weakref.ref(self)
-        return returned
+            if not connection.has_unread():
+                connection.reader = weakref.ref(self)  # before there are rows: after them an interrupt may strike
+        return connection.exchange(call, *arguments, **named)

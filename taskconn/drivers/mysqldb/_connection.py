@@ -8,7 +8,7 @@ from typing import Any
 
 from MySQLdb.constants import CR
 
-from ..._interruptible import guarded_class, watchdog
+from ..._interruptible import guarded_class
 from ...driver import Peek, Session, peek
 from ._cursor import GuardedCursor
 from ._wire import WireConnection, errors
@@ -129,7 +129,7 @@ class Connection(WireConnection):
         """
         autocommit, _, charset = self._at_open
         deadline = _monotonic() + timeout_s
-        with watchdog(timeout_s, self.shut):
+        with self.bounded(timeout_s):
             self.exchange(self.touching, self.stock.change_user, self, *self._credentials)
             self.exchange(self.stock.set_character_set, self, charset)
         if collation := self._wanted["collation"]:
@@ -162,5 +162,5 @@ class Connection(WireConnection):
 
     def _drain(self, deadline: float) -> None:
         """Read what the task left unread on purpose, so that the next command can be sent."""
-        with watchdog(max(0.001, deadline - _monotonic()), self.shut):
+        with self.bounded(deadline - _monotonic()):
             self.drain(self.read_unread)

@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, TypeVar
 
 import MySQLdb._exceptions as errors
@@ -15,8 +15,9 @@ import MySQLdb.connections
 from MySQLdb import _mysql
 from MySQLdb.constants import CR
 
-from ..._interruptible import Interruptible, wait_readable, watchdog
+from ..._interruptible import Interruptible, wait_readable
 from ..._process import Socket, disarm, getpid
+from ..._watchdog import Deadline
 from ...driver import Session
 
 __all__ = ["WireConnection", "errors"]
@@ -150,10 +151,7 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
 
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
         """Change the connection's character set."""
-        bound = (
-            contextlib.nullcontext() if self._deadline is None else watchdog(self._deadline - _monotonic(), self.shut)
-        )
-        with bound:
+        with contextlib.nullcontext() if self._deadline is None else self.bounded(self._deadline - _monotonic()):
             self.statement(self.touching, super().set_character_set, charset, collation)
 
     def ping(self, *_: object) -> None:
@@ -183,6 +181,16 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
     def stat(self) -> Any:
         """Ask the server how it is."""
         return self.exchange(self.touching, super().stat)
+
+    @contextlib.contextmanager
+    def bounded(self, timeout_s: float) -> Iterator[None]:
+        """Shut the socket if the block, which waits in C, takes longer than *timeout_s*."""
+        deadline = Deadline(self._descriptor(), max(0.001, timeout_s))
+        try:
+            with deadline:
+                yield
+        finally:
+            self._is_shut = self._is_shut or deadline.has_passed
 
     # -- ending ------------------------------------------------------------------------------------------
 

@@ -26,7 +26,6 @@ class Connection(GuardedConnection):
     """A PyMySQL connection that counts statements, and asks before a task settles by hand what is not its own."""
 
     # Private parts of the base class, which its types leave out.
-    _closed: bool
     _execute_command: Callable[[int, str | bytes], None]
     _read_ok_packet: Callable[[], Any]
 
@@ -97,7 +96,7 @@ class Connection(GuardedConnection):
         if session.refusal is not None:
             session.refusal("close")
         session.closed_by_hand = True
-        super().close()
+        self.say_goodbye()
 
     # -- what the driver calls ---------------------------------------------------------------------------
 
@@ -175,8 +174,8 @@ class Connection(GuardedConnection):
     def quit(self, timeout_s: float) -> None:
         """Say goodbye and close."""
         if not self._closed:
-            with self.bounded(timeout_s), contextlib.suppress(err.MySQLError, OSError):
-                super().close()
+            with self.bounded(timeout_s):
+                self.say_goodbye()
 
     def drop(self) -> None:
         """Shut the socket, so that a thread that still reads from it wakes up, then close without a word."""

@@ -13,6 +13,7 @@ import pymysql.connections
 from pymysql import err
 from pymysql.constants import CLIENT, CR
 
+from ..._interrupts import strikes
 from ..._process import getpid
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
@@ -21,6 +22,8 @@ from ._tls import Tls
 __all__ = ["GuardedConnection"]
 
 T = TypeVar("T")
+#: COM_QUIT, with its head.
+_QUIT = b"\1\0\0\0\1"
 _monotonic = time.monotonic
 
 
@@ -53,7 +56,10 @@ class GuardedConnection(pymysql.connections.Connection):
     """
 
     # Private parts of the base class, which its types leave out.
+    _closed: bool
     _sock: socket.socket | None
+    _rfile: Any
+    _write_bytes: Callable[[bytes], None]
     _result: Any
     _read_timeout: float | None
     _write_timeout: float | None
@@ -123,10 +129,12 @@ class GuardedConnection(pymysql.connections.Connection):
         """
         self.refuse_others()
         session = self.session
-        was_pending = session.pending
+        was_pending, mark = session.pending, strikes.count
         session.pending = was_pending or self._sock is not None
         try:
             returned = call(*arguments)
+            if strikes.count != mark and (swallowed := strikes.since(mark)) is not None:
+                raise swallowed  # noqa: TRY301 -- to be treated as what struck and was let through
             session.pending = was_pending
         except err.MySQLError as error:
             # Lost: the reply will never come, and stays pending. Out of sync: it was somebody else's.
@@ -150,6 +158,18 @@ class GuardedConnection(pymysql.connections.Connection):
             raise InheritedConnectionError(session.alias, session.owner_pid, pid)
         if session.interrupt:
             raise TaintedConnectionError(session.alias, session.interrupt)
+
+    def say_goodbye(self) -> None:
+        """Send COM_QUIT and close, as PyMySQL does, which suppresses interrupts too."""
+        if self._closed:
+            raise err.Error("Already closed")
+        self._closed = True
+        if self._sock is not None:
+            try:
+                with contextlib.suppress(err.MySQLError, OSError):
+                    self._write_bytes(_QUIT)
+            finally:
+                self._force_close()
 
     def _read_query_result(self, unbuffered: bool = False) -> Any:  # noqa: FBT001, FBT002 -- PyMySQL's signature
         self._result = None
@@ -182,4 +202,8 @@ class GuardedConnection(pymysql.connections.Connection):
         # In a child the reader's lock may be held for ever: by a thread of the parent that was in a query at the fork.
         # Otherwise this closes the descriptor without a word, and what is behind it in a child is a dead socket.
         if self.session.owner_pid == getpid() or not self.session.pending:
-            super()._force_close()  # type: ignore[misc]  # private: no types
+            closed, self._sock, self._rfile = (self._rfile, self._sock), None, None
+            for one in closed:
+                with contextlib.suppress(OSError):  # PyMySQL suppresses everything, interrupts too
+                    if one is not None:
+                        one.close()
