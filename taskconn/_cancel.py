@@ -79,21 +79,30 @@ class Canceller:
 
     @property
     def _is_possible(self) -> bool:
-        driver = self._driver
-        if type(driver).cancel is not Driver.cancel:
-            return self._pooled.identity is not None or not driver.dialect
-        return bool(driver.dialect) and self._pooled.identity is not None and self._pooled.port is not None
+        if self._driver.dialect in _BY_SQL:
+            return self._pooled.identity is not None  # else a pooler's
+        return type(self._driver).cancel is not Driver.cancel
 
-    def start(self) -> bool:
-        """Start the thread; False if there is nothing that it could do."""
+    def start(self, *, is_native: bool = False) -> bool:
+        """
+        Start the thread; False if there is nothing that it could do.
+
+        Args:
+            is_native: Start one of the operating system's, whatever gevent or eventlet have put in its place.
+        """
         if not self._is_possible:
             return False
         _running.add(self)  # before the thread runs: a fork waits for it from here on
         try:
-            threading.Thread(target=self._run, name=f"taskconn cancels {self._alias}", daemon=True).start()
+            if is_native:
+                from ._watchdog import system_thread  # noqa: PLC0415 -- its thread is the one that asks
+
+                system_thread()(self._run, ())
+            else:
+                threading.Thread(target=self._run, name=f"taskconn cancels {self._alias}", daemon=True).start()
         except RuntimeError as error:  # the interpreter ends
             _running.discard(self)
-            log.debug("connection %r: an interrupted statement is left to the server: %s", self._alias, error)
+            log.debug("connection %r: a statement is left to the server: %s", self._alias, error)
             return False
         return True
 
@@ -102,11 +111,10 @@ class Canceller:
         try:
             self.has_ended = self._cancel()
             words = "ended at the server" if self.has_ended else "not found at the server any more"
-            log.debug("connection %r: the interrupted statement was %s, process %d", self._alias, words, pid)
+            log.debug("connection %r: a statement was %s, process %d", self._alias, words, pid)
         except Exception as error:  # noqa: BLE001 -- the library's, or a callable's of the user's: the interrupt is not to be masked
             log.warning(
-                "connection %r: an interrupted statement could not be ended at the server, where it goes on: %s: %s,"
-                " process %d",
+                "connection %r: a statement could not be ended at the server, where it goes on: %s: %s, process %d",
                 self._alias,
                 type(error).__name__,
                 str(error).replace(self._secret, "***") if self._secret else error,
@@ -118,13 +126,15 @@ class Canceller:
 
     def _cancel(self) -> bool:
         driver = self._driver
-        if type(driver).cancel is not Driver.cancel:
-            return driver.cancel(self._pooled.connection, self._timeout_s)
+        told = driver.cancel(self._pooled.connection, self._timeout_s)
+        by_sql = _BY_SQL.get(driver.dialect)
+        if told is not None or by_sql is None or self._pooled.port is None:
+            return bool(told)
         target = self._target()
         self._secret = target.password or ""
         second = driver.open(target, self._timeout_s)
         try:
-            return (_cancel_mysql if driver.dialect == "mysql" else _cancel_postgresql)(self, self._ask_by(second))
+            return by_sql(self, self._ask_by(second))
         finally:
             driver.close(second, self._timeout_s)
 
@@ -177,6 +187,10 @@ def _cancel_postgresql(interrupted: Canceller, ask: _Ask) -> bool:
     """Cancel what one session runs, if it is older than the interrupt and has the client's own port."""
     port, ago_ms = interrupted.port or -1, int(interrupted.ago_s * 1000)
     return bool(ask(_POSTGRESQL_CANCEL.format(id=interrupted.session_id, port=port, ago_ms=ago_ms)))
+
+
+#: `Driver.dialect` -> what a second session says.
+_BY_SQL = {"mysql": _cancel_mysql, "postgresql": _cancel_postgresql}
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ._interrupts import strikes
 from ._process import getpid
+from ._server_errors import hear_limit
 from .driver import Session
 from .errors import InheritedConnectionError, TaintedConnectionError
 
@@ -82,6 +83,8 @@ class Interruptible:
                 session.pending = was_pending
             else:
                 self.drop()  # the reply will never come, or is somebody else's: it stays pending
+            if session.deadline is not None:
+                hear_limit(session.deadline, error)
             raise
         except BaseException as interrupt:
             self._end(interrupt, touches, was_pending=was_pending)

@@ -92,6 +92,8 @@ class Lease(Generic[C]):
         self._failure = ""
         try:
             self._pooled = pooled = pool.acquire(self._holder) if pool.holds is None else self._take_over(pool, work)
+            if pool.deadlines is not None:
+                pool.deadlines.begin(pooled, None if task is None else task.deadline)
             exposed = pooled.connection if pool.expose is None else pool.expose(pooled.connection)
             leases[pool] = self
             self._work = work

@@ -18,8 +18,6 @@ _IMPORT_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 _BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _NONES = {"", "none"}
 
-_DEFAULTS = Options()
-
 #: Longest text of a wrong value that an error repeats, in characters.
 _SHOWN = 40
 
@@ -116,9 +114,6 @@ _KINDS: Mapping[str, _Kind] = {
     "close": _or_none(_CALLABLE),
 }
 
-#: Options that the design has and this version does not: one that is ignored in silence would look as if it worked.
-_PLANNED = frozenset({"deadline"})
-
 
 def is_option(name: str) -> bool:
     """Tell whether *name* is an option of taskconn, not of a client library."""
@@ -151,11 +146,7 @@ def options_from(alias: str, given: Mapping[str, object], texts: Mapping[str, st
         if name in values:
             raise twice(alias, name)
         values[name] = _read(alias, name, text)
-    options = Options(**values)
-    for name in sorted(_PLANNED & values.keys()):
-        if values[name] != getattr(_DEFAULTS, name):
-            raise InvalidSettingsError(alias, f"{name!r} is planned, but not built yet", "Leave it out.")
-    return options
+    return Options(**values)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -35,9 +35,7 @@ class Pool(Generic[C]):
     """Keep the connections of one alias that this process opened; see `Turnstile` for who gets the next one."""
 
     def __init__(self, alias: str, driver: Driver[C], target: Callable[[], Target], options: Options) -> None:
-        self.alias = alias
-        self.driver = driver
-        self.options = options
+        self.alias, self.driver, self.options = alias, driver, options
         self.counters = Counters()
         self.is_retired = False
         self.target = target
@@ -48,6 +46,7 @@ class Pool(Generic[C]):
         self.shared: C | None = None
         self._unsettled_sent = 0 if driver.counts_statements else 1
         self.expose, self.flush, self._retract = driver.stand_ins()
+        self.deadlines: Any = None  # `Deadlines`, where the alias asks for them
         self._renew(_process.owner())
         self._inherited: list[Pooled[C]] = []
         self._unreported_discards = 0

@@ -31,6 +31,7 @@ class Pooled(Generic[C]):
         sockets: Its sockets, as recorded at open and before the last fork.
         identity: The server's id of the session; None if there is none, or it says nothing (a pooler's).
         opened_at: Monotonic time, in seconds, when it had been opened.
+        limits: What the server was told of deadlines; see `_deadlines.py`.
         port: Port of its socket on this side, as the server sees it if nothing stands between; 0 for a Unix socket.
         expires_at: Monotonic time, in seconds, after which it is replaced.
         used_at: Monotonic time when it was given back after something was said to it, or when the server last answered.
@@ -59,6 +60,7 @@ class Pooled(Generic[C]):
         "is_lent",
         "is_suspect",
         "leases",
+        "limits",
         "opened_at",
         "owner",
         "port",
@@ -78,6 +80,7 @@ class Pooled(Generic[C]):
         self.sockets: list[Socket] = []
         self.identity: str | None = None
         self.port: int | None = None
+        self.limits: Any = None
         self.opened_at = now
         self.generation = generation[0]
         self.expires_at = expires_at

@@ -19,6 +19,7 @@ __all__ = [
     "Socket",
     "Thread",
     "WeakMembers",
+    "after_fork_in_parent",
     "arm_exit",
     "at_exit",
     "current_runner",
@@ -26,6 +27,7 @@ __all__ = [
     "fork",
     "get_ready",
     "getpid",
+    "go_on",
     "me",
     "note_hookless_fork",
     "own_sockets",
@@ -102,13 +104,14 @@ class _Self:
         guard: Told of forks after all others, when `own_sockets` is up to date; it looks at connections of others.
     """
 
-    __slots__ = ("armed_by", "exit_callbacks", "guard", "owner", "pid", "watchers")
+    __slots__ = ("armed_by", "exit_callbacks", "guard", "owner", "parent_callbacks", "pid", "watchers")
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.owner = Owner(self.pid, 0)
         self.watchers: WeakMembers[ForkAware] = WeakMembers()
         self.exit_callbacks: list[Callable[[], object]] = []
+        self.parent_callbacks: list[Callable[[], object]] = []
         self.armed_by: Owner | None = None
         self.guard: ForkAware | None = None
 
@@ -166,6 +169,11 @@ def at_exit(callback: Callable[[], object]) -> None:
     which it clears when it starts: so they are armed anew by `arm_exit` in each process that opens something.
     """
     me.exit_callbacks.append(callback)
+
+
+def after_fork_in_parent(callback: Callable[[], object]) -> None:
+    """Call *callback* in this process after each fork that it makes: what `before_fork` has ended goes on."""
+    me.parent_callbacks.append(callback)
 
 
 def arm_exit() -> None:
@@ -265,6 +273,12 @@ def _before_fork() -> None:
         me.guard.before_fork()
 
 
+def go_on() -> None:
+    """Let what `get_ready` has ended go on, in this process, whether it has forked or not."""
+    for callback in me.parent_callbacks:
+        callback()
+
+
 def _after_fork_in_child() -> None:
     parent = me.owner
     me.pid = os.getpid()
@@ -281,4 +295,4 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # absent on Windows, which does not fork
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=go_on, after_in_child=_after_fork_in_child)

@@ -233,7 +233,12 @@ class Registry:
         driver = entry.driver if entry.driver is not None else settings.driver_class()()
         # No lock, which a fork could catch held: two threads may make one each, and both use the first.
         kind = Pool if settings.options.leak_threshold is None else WatchedPool
-        return self._pools.setdefault(alias, kind(alias, driver, settings.target, settings.options))
+        pool = kind(alias, driver, settings.target, settings.options)
+        if settings.options.deadline:
+            from ._deadlines import Deadlines  # noqa: PLC0415 -- for those who ask for it
+
+            pool.deadlines = Deadlines(pool)
+        return self._pools.setdefault(alias, pool)
 
 
 def environment() -> Mapping[str, Settings]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["is_login_refused", "is_read_only"]
+import time
+
+__all__ = ["hear_limit", "is_login_refused", "is_read_only"]
 
 #: MySQL and MariaDB: ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
 _REFUSED_NUMBERS = {1045, 1698}
@@ -17,6 +19,35 @@ _READ_ONLY_OPTION = "read-only"
 _READ_ONLY_STATES = {"25006"}
 #: Redis: a replica was written to.
 _READ_ONLY_WORDS = ("READONLY ", "read only replica")
+
+#: MySQL and MariaDB: ER_QUERY_INTERRUPTED, ER_STATEMENT_TIMEOUT (MariaDB), ER_QUERY_TIMEOUT (MySQL).
+_ENDED_NUMBERS = {1317, 1969, 3024}
+#: PostgreSQL: query_canceled.
+_ENDED_STATES = {"57014"}
+#: SQLite: SQLITE_INTERRUPT.
+_ENDED_WORDS = "interrupted"
+#: Longest wait for a limit that is due, in seconds: Celery's is sent by another process.
+_DUE_S = 0.5
+
+
+def hear_limit(deadline: float, error: BaseException) -> None:
+    """
+    Let the task's limit raise that was due at *deadline*, instead of *error*, if that says that a statement was ended.
+
+    A library that waits in C returns before Python runs the handler of a signal that has come meanwhile.
+
+    Args:
+        deadline: Monotonic time, in seconds.
+        error: What the client library made of it.
+
+    Raises:
+        BaseException: The limit. If it does not come in `_DUE_S`, nothing is raised.
+    """
+    if not _is_ended(_innermost(error)):
+        return
+    until = time.monotonic() + _DUE_S
+    while deadline <= time.monotonic() < until:
+        time.sleep(0.005)
 
 
 def is_login_refused(error: BaseException) -> bool:
@@ -39,6 +70,11 @@ def is_read_only(error: BaseException) -> bool:
         or _state(error) in _READ_ONLY_STATES
         or any(phrase in words for phrase in _READ_ONLY_WORDS)
     )
+
+
+def _is_ended(error: BaseException) -> bool:
+    """Tell whether *error*, of a statement, says that somebody, or a time limit, has ended it."""
+    return _number(error) in _ENDED_NUMBERS or _state(error) in _ENDED_STATES or str(error) == _ENDED_WORDS
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -39,6 +39,8 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         except BaseException as exception:
             roll_back(pool, pooled, rollback_limit_s(pool, pooled, exception))
             raise
+    if pool.deadlines is not None:
+        pool.deadlines.disarm(pooled)
     shield = Shield(pool.alias)
     has_begun = False
     try:
@@ -47,7 +49,7 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
             driver.commit(pooled.connection, pool.options.settle_timeout)
             shield.has_committed = True
             pooled.commits += 1
-            _clean_and_give_back(pool, pooled)
+            _clean_and_give_back(pool, pooled, pool.options.settle_timeout)
     except BaseException as exception:
         if shield.has_committed:
             if is_limit(exception):  # it came as the shield was taken down
@@ -87,6 +89,8 @@ def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
     driver, session, connection = pool.driver, pooled.session, pooled.connection
     if pooled.is_gone:
         return
+    if pool.deadlines is not None:
+        pool.deadlines.disarm(pooled)
     if session.closed_by_hand and not session.interrupt:
         pool.close(pooled)
         return
@@ -107,27 +111,23 @@ def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
         pool.invalidate(pooled, is_tainted=True)
         raise
     else:
-        _clean_and_give_back(pool, pooled)
+        _clean_and_give_back(pool, pooled, timeout_s)
 
 
-def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
+def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
     """Undo what the task may have changed in client and session; a connection that can't be cleaned is dropped."""
-    driver, connection, reset = pool.driver, pooled.connection, pool.options.reset
-    session = pooled.session
+    driver, connection, reset, session = pool.driver, pooled.connection, pool.options.reset, pooled.session
     try:
         if not driver.is_open(connection):
             pool.invalidate(pooled)
             return
         driver.restore(connection)
-        if callable(reset):
-            reset(connection if pool.expose is None else pool.expose(connection))
-            if driver.transactional and not driver.is_settled(connection):
-                driver.rollback(connection, pool.options.settle_timeout)
-        elif reset and not pool.opener.shares_sessions:
-            driver.reset(connection, pool.options.settle_timeout)
-            if not driver.is_open(connection):
-                pool.invalidate(pooled)
-                return
+        if pool.deadlines is not None:
+            pool.deadlines.end(pooled, timeout_s)
+        if reset:
+            _reset(pool, pooled)
+        if pooled.is_gone:
+            return
         if driver.has_pending_reply(connection):
             pool.invalidate(pooled, is_tainted=True)
             return
@@ -141,6 +141,19 @@ def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         session.sent = 0  # a proxy that keeps the connection has nothing to settle any more
         session.settled_by_hand = False
         pool.give_back(pooled)
+
+
+def _reset(pool: Pool[Any], pooled: Pooled[Any]) -> None:
+    """Clear the session's state, as the alias says; a connection that is closed by that is dropped."""
+    driver, connection, reset, limit_s = pool.driver, pooled.connection, pool.options.reset, pool.options.settle_timeout
+    if callable(reset):
+        reset(connection if pool.expose is None else pool.expose(connection))
+        if driver.transactional and not driver.is_settled(connection):
+            driver.rollback(connection, limit_s)
+    elif not pool.opener.shares_sessions:
+        driver.reset(connection, limit_s)
+        if not driver.is_open(connection):
+            pool.invalidate(pooled)
 
 
 def _words(exception: BaseException) -> str:

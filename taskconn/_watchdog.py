@@ -1,4 +1,4 @@
-"""A thread that shuts a socket at a deadline, for client libraries that wait in C and let nothing else end the wait."""
+"""A thread that acts at a deadline: it shuts a socket, or cancels, for libraries that wait in C, deaf to signals."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import time
 from _queue import SimpleQueue
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from . import _process
 from ._process import Owner, Socket
 
-__all__ = ["Deadline", "shut", "system_thread"]
+__all__ = ["Deadline", "Timed", "arm", "disarm", "shut", "system_thread"]
 
 _monotonic = time.monotonic
 _NEVER = float("inf")
+#: Longest wait for the thread's end before a fork, in seconds.
+_FAREWELL_S = 1.0
 
 
 def shut(fd: int) -> None:
@@ -29,6 +31,20 @@ def shut(fd: int) -> None:
             sock.shutdown(_socket.SHUT_RDWR)
         finally:
             sock.detach()
+
+
+class Timed(Protocol):
+    """
+    Something to be done at a deadline, by the watchdog's thread: quickly, and without raising.
+
+    Attributes:
+        at: Monotonic time, in seconds.
+    """
+
+    at: float
+
+    def pass_(self) -> None:
+        """Do it; called once."""
 
 
 class Deadline:
@@ -49,18 +65,17 @@ class Deadline:
         self.has_passed = False
 
     def __enter__(self) -> Deadline:
-        _watchdog.start()
         try:
-            _watchdog.arm(self)
+            arm(self)
         except BaseException:  # an interrupt on the way in: nobody would disarm it
-            _watchdog.armed.pop(id(self), None)
+            disarm(self)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if _watchdog.armed.pop(id(self), None) is None:
+        if not disarm(self):
             while not self.has_passed:  # the other thread is about to shut it: the descriptor must not change hands
                 time.sleep(0.0005)
 
@@ -87,10 +102,11 @@ class _Watchdog:
         _process.watch(self)
 
     def _renew(self) -> None:
-        self.armed: dict[int, Deadline] = {}
+        self.armed: dict[int, Timed] = {}
         self._news: SimpleQueue[None] = SimpleQueue()
         self._wakes_at = _NEVER
-        self._is_running = False
+        self._is_running = self._is_to_end = False
+        self._farewells: SimpleQueue[None] = SimpleQueue()
 
     def start(self) -> None:
         """Start the thread if there is none. At the interpreter's end there can be none: then nothing is bounded."""
@@ -99,7 +115,7 @@ class _Watchdog:
                 self._is_running = True
                 system_thread()(self._run, ())
 
-    def arm(self, deadline: Deadline) -> None:
+    def arm(self, deadline: Timed) -> None:
         """Look after *deadline* from now on."""
         self.armed[id(deadline)] = deadline
         if deadline.at < self._wakes_at:
@@ -108,7 +124,7 @@ class _Watchdog:
     def _run(self) -> None:
         # 1. `arm` adds a deadline, then reads when the thread wakes. 2. The thread says that it sleeps for ever, then
         # reads the deadlines, then says when it wakes. So whatever it has not read finds it late, and wakes it.
-        while True:
+        while not self._is_to_end:
             self._wakes_at = _NEVER
             now = _monotonic()
             wakes_at = _NEVER
@@ -120,11 +136,26 @@ class _Watchdog:
             self._wakes_at = wakes_at
             with contextlib.suppress(Exception):  # `_queue.Empty`: it is time
                 self._news.get(timeout=None if wakes_at == _NEVER else max(0.0, wakes_at - _monotonic()))
+        self._farewells.put(None)
 
     # -- forks (`_process.ForkAware`): the thread is not there in a child -------------------------------------
 
     def before_fork(self) -> None:
-        """Do nothing: the parent goes on as it was."""
+        """End the thread, which may be in the middle of something; `resume` starts it again in the parent."""
+        if self._is_running:
+            self._is_to_end = True
+            self._news.put(None)
+            with contextlib.suppress(Exception):  # `_queue.Empty`: it is slow, and will end
+                self._farewells.get(timeout=_FAREWELL_S)
+
+    def resume(self) -> None:
+        """Look after what is armed again, in the parent after a fork."""
+        if self._is_to_end:
+            armed = self.armed
+            self._renew()  # the old thread, if it is late, has the old queue
+            self.armed = armed
+            if armed:
+                self.start()
 
     def sockets(self) -> list[Socket]:
         """List none: the pools do."""
@@ -146,3 +177,16 @@ def system_thread() -> Callable[..., Any]:
 
 
 _watchdog = _Watchdog()
+_process.after_fork_in_parent(_watchdog.resume)
+
+
+def arm(deadline: Timed) -> None:
+    """Have *deadline* pass when it is time, unless it is disarmed before."""
+    _watchdog.resume()  # a fork that failed did not
+    _watchdog.start()
+    _watchdog.arm(deadline)
+
+
+def disarm(deadline: Timed) -> bool:
+    """Take *deadline* back; False if the thread has it already, or it was not armed."""
+    return _watchdog.armed.pop(id(deadline), None) is not None

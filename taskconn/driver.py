@@ -29,11 +29,22 @@ class Session:
         interrupt: Name of the exception that struck in the middle of a statement; "" if none did.
         closed_by_hand: The task called ``close()``.
         settled_by_hand: The task has committed or rolled back by itself, and `sent` counts from there on.
+        deadline: Monotonic time, in seconds, after which statements are ended for the task's limit; None if never.
         refusal: Raises if the task may not call the settling method that it is given the name of; None if it may.
         owner_pid: Process that opened the connection.
     """
 
-    __slots__ = ("alias", "closed_by_hand", "interrupt", "owner_pid", "pending", "refusal", "sent", "settled_by_hand")
+    __slots__ = (
+        "alias",
+        "closed_by_hand",
+        "deadline",
+        "interrupt",
+        "owner_pid",
+        "pending",
+        "refusal",
+        "sent",
+        "settled_by_hand",
+    )
 
     def __init__(self, alias: str = "", owner_pid: int = 0) -> None:
         self.alias = alias
@@ -43,6 +54,7 @@ class Session:
         self.interrupt = ""
         self.closed_by_hand = False
         self.settled_by_hand = False
+        self.deadline: float | None = None
         self.refusal: Callable[[str], None] | None = None
 
 
@@ -152,20 +164,21 @@ class Driver(ABC, Generic[C]):
         """
         raise NotImplementedError(f"{type(self).__name__} has no `dialect`")
 
-    def cancel(self, connection: C, timeout_s: float) -> bool:
+    def cancel(self, connection: C, timeout_s: float) -> bool | None:
         """
-        Have the server end the statement that *connection* was in when it was dropped, within *timeout_s*.
+        Have the server end the statement that *connection* is in, or was in when it was dropped, within *timeout_s*.
 
         Called in another thread, for connections of this process. It may neither use the connection's socket nor end
-        anything but what this very session runs. Where it is not defined, a second session does it by the `dialect`.
+        anything but what this very session runs.
 
         Returns:
-            False if nothing is known to run.
+            False if nothing is known to run; None if the library has no way, so that a second session is to do it, by
+            SQL of the `dialect`.
 
         Raises:
             errors: What the library raises; it is logged.
         """
-        return False
+        return None
 
     def has_pending_reply(self, connection: C) -> bool:
         """Tell, without a round trip, whether a reply is pending or half read, so that the connection is tainted."""

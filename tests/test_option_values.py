@@ -142,17 +142,3 @@ def test_nearest_word_is_named() -> None:
     """A slip of the finger is answered with the word that was meant."""
     assert nearest("defalt", ["default", "cache"]) == "Did you mean 'default'?"
     assert nearest("xyz", ["default", "cache"]) == "Write one of them."
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("deadline", True),
-    ],
-)
-def test_planned_option_is_refused_but_for_its_default(name: str, value: object) -> None:
-    """Nothing obeys it yet, and an option that is ignored in silence would look as if it worked."""
-    with pytest.raises(InvalidSettingsError, match=rf"'{name}' is planned, .*\nLeave it out\."):
-        options_from("orders", {name: value}, {})
-    default = getattr(Options(), name)
-    assert getattr(options_from("orders", {name: default}, {}), name) == default

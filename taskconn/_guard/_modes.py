@@ -76,6 +76,7 @@ class Guard:
         self.found = self.look()
         self._is_looked_at = True
         if self.found:
+            _process.go_on()
             raise ForkRefusedError(_process.getpid(), "; ".join(map(str, self.found)))
 
     def before_fork(self) -> None:

@@ -16,6 +16,7 @@ from ... import _process
 from ..._arguments import Reader, boolean, refuse_autocommit
 from ..._libpq import read_arguments
 from ...driver import Answer, Driver, Session, Target, run
+from ._cancelling import make_canceller
 from ._connection import Connection, Cursor, ServerCursor
 from ._waiting import drive
 
@@ -128,9 +129,12 @@ class Psycopg(Driver[Connection]):
 
     def cancel(self, connection: Connection, timeout_s: float) -> bool:
         """Send PostgreSQL's cancel request, which takes no session and proves whose it is."""
-        if connection.canceller is None:
+        canceller = connection.canceller
+        if canceller is None and not connection.closed and connection.is_busy():
+            canceller = make_canceller(connection.pgconn)
+        if canceller is None:
             return False
-        connection.canceller(timeout_s)
+        canceller(timeout_s)
         return True
 
     def is_settled(self, connection: Connection) -> bool:

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import generators, pq, waiting
 
 from ..._process import getpid
+from ..._server_errors import hear_limit
 from ..._watchdog import shut
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
@@ -68,7 +69,9 @@ class GuardedConnection(psycopg.Connection[Any]):
             if arguments or named:  # `notifies()`, which waits without having asked
                 return super().wait(gen, *arguments, **named)
             return waiting.wait(gen, self.pgconn.socket, _INTERVAL_S)
-        except psycopg.Error:
+        except psycopg.Error as error:
+            if self.session.deadline is not None:
+                hear_limit(self.session.deadline, error)
             raise
         except BaseException as interrupt:
             self._note(interrupt)

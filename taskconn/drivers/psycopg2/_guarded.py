@@ -10,6 +10,7 @@ import psycopg2
 from psycopg2 import extensions as ext
 
 from ..._process import getpid
+from ..._server_errors import hear_limit
 from ..._watchdog import shut
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
@@ -53,7 +54,9 @@ class GuardedConnection(ext.connection):
         """Make an exchange of taskconn's own, which is no statement; note what interrupts it."""
         try:
             return call(*arguments, **named)
-        except psycopg2.Error:
+        except psycopg2.Error as error:
+            if self.session.deadline is not None:
+                hear_limit(self.session.deadline, error)
             raise
         except BaseException as interrupt:
             if self.transaction() not in _AT_REST:

@@ -15,6 +15,7 @@ from pymysql.constants import CLIENT, CR
 
 from ..._interrupts import strikes
 from ..._process import getpid
+from ..._server_errors import hear_limit
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
 from ._tls import Tls
@@ -142,6 +143,8 @@ class GuardedConnection(pymysql.connections.Connection):
                 self._force_close()
             elif self._sock is not None:
                 session.pending = was_pending
+            if session.deadline is not None:
+                hear_limit(session.deadline, error)
             raise
         except BaseException as interrupt:
             session.interrupt = type(interrupt).__name__

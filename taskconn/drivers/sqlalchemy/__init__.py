@@ -120,6 +120,15 @@ class SQLAlchemy(Driver[Any]):
             raise NotImplementedError("an engine has several sessions")
         return connection.guard.ask(statement, timeout_s)
 
+    def cancel(self, connection: Connection | EngineClient, timeout_s: float) -> bool | None:
+        """Interrupt SQLite, which is no server; elsewhere a second session does it."""
+        if isinstance(connection, EngineClient):
+            return False
+        if connection.dialect.name != "sqlite":
+            return None
+        connection.guard.raw.interrupt()
+        return True
+
     def has_pending_reply(self, connection: Connection | EngineClient) -> bool:
         """Tell whether a reply was cut off, rows were not read, or the task keeps a connection of an engine."""
         return connection.has_unread()

@@ -13,6 +13,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from ..._descriptors import TimeLimit, present, shut
 from ..._process import Socket, getpid
+from ..._server_errors import hear_limit
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
 from ._libraries import Library
@@ -112,6 +113,8 @@ class Guard(Session):
         except self._errors as error:
             if not self._dialect.is_disconnect(error, self.raw, None):  # type: ignore[arg-type]  # a DBAPI error
                 self.pending = was_pending
+            if self.deadline is not None:
+                hear_limit(self.deadline, error)
             raise
         except BaseException as interrupt:
             self.taint(interrupt)

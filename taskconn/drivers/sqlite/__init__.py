@@ -116,6 +116,11 @@ class SQLite(Driver[Connection]):
             return False
         return True
 
+    def cancel(self, connection: Connection, timeout_s: float) -> bool:
+        """Interrupt what another thread runs."""
+        connection.interrupt()
+        return True
+
     def is_settled(self, connection: Connection) -> bool:
         """Tell whether no transaction is open, and nothing is half read."""
         return not connection.in_transaction and not connection.has_readers()

@@ -6,15 +6,18 @@ import contextlib
 import ctypes
 import sqlite3
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ..._process import getpid
+from ..._server_errors import hear_limit
 from ...driver import Session
 from ...errors import InheritedConnectionError
 
 __all__ = ["Connection", "Cursor"]
+
+T = TypeVar("T")
 
 
 class Cursor(sqlite3.Cursor):
@@ -27,14 +30,14 @@ class Cursor(sqlite3.Cursor):
     def execute(self, sql: str, parameters: Any = (), /) -> Cursor:
         """Run one statement."""
         self.connection.begin_statement()
-        super().execute(sql, parameters)
+        self._run(super().execute, sql, parameters)
         self.is_reading = self.description is not None
         return self
 
     def executemany(self, sql: str, parameters: Any, /) -> Cursor:
         """Run one statement for each of *parameters*."""
         self.connection.begin_statement()
-        super().executemany(sql, parameters)
+        self._run(super().executemany, sql, parameters)
         return self
 
     def executescript(self, sql_script: str, /) -> Cursor:
@@ -45,7 +48,7 @@ class Cursor(sqlite3.Cursor):
             connection.refuse("executescript")
         refusal, connection.session.refusal = connection.session.refusal, None
         try:
-            super().executescript(sql_script)  # Python 3.10 calls `commit()` for it, open transaction or not
+            self._run(super().executescript, sql_script)  # Python 3.10 calls `commit()` for it, open transaction or not
         finally:
             connection.session.refusal = refusal
         return self
@@ -58,21 +61,31 @@ class Cursor(sqlite3.Cursor):
     def fetchone(self) -> Any:
         """Fetch the next row."""
         self.connection.refuse_others()
-        row = super().fetchone()
+        row = self._run(super().fetchone)
         self.is_reading = row is not None
         return row
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
         """Fetch the next *size* rows."""
         self.connection.refuse_others()
-        return super().fetchmany(self.arraysize if size is None else size)
+        return self._run(super().fetchmany, self.arraysize if size is None else size)
 
     def fetchall(self) -> list[Any]:
         """Fetch all rows that are left."""
         self.connection.refuse_others()
-        rows = super().fetchall()
+        rows = self._run(super().fetchall)
         self.is_reading = False
         return rows
+
+    def _run(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Call what may be ended by another thread when the task's time is over; the task then gets its limit."""
+        try:
+            return call(*arguments)
+        except sqlite3.OperationalError as error:
+            deadline = self.connection.session.deadline
+            if deadline is not None:
+                hear_limit(deadline, error)
+            raise
 
     def close(self) -> None:
         """Close, and let go of the lock."""
