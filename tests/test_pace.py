@@ -30,7 +30,7 @@ class Stage:
     """The clock of the pace, which the test moves, and the share of the longest pause that is drawn."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
+        self.now = time.monotonic()  # connections age by the pool's clock, which goes on
         self.share = 1.0
         for module in (_pace, _opening):
             monkeypatch.setattr(module, "_monotonic", lambda: self.now)
