@@ -3,6 +3,7 @@
 # Words for pytest and for the demo: `make test PYTEST_ARGS="-k fork -x"`, `make demo DEMO_ARGS="--report report.html"`.
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+SOAK_ARGS ?=
 # Processes that run the files of tests side by side, each with servers of its own; 0 is this one alone, for a debugger.
 WORKERS ?= 3
 # Extras for `make oldest`, all of them if empty.
@@ -13,7 +14,7 @@ BENCH ?=
 BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help venv servers mysqlclient test drivers matrix fuzz sweep oldest portable coverage lint format demo bench compat clean
+.PHONY: help venv servers mysqlclient test drivers matrix fuzz sweep oldest portable coverage lint format demo bench compat soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +33,7 @@ help:
 	@echo 'make format    let ruff mend what it can'
 	@echo 'make demo      Celery, RQ and multiprocessing at work, with the proof'
 	@echo 'make bench     what taskconn costs, beside what you would pick instead, into benchmarks/RESULTS.md (long)'
+	@echo "make soak      20,000 jobs through RQ's warm workers amid failures, stops and kills, all accounted for (long)"
 	@echo "make compat    RQ's own worker tests with taskconn's workers (long)"
 	@echo 'make clean     remove all that these targets made'
 
@@ -99,6 +101,9 @@ bench: venv mysqlclient servers
 
 compat: venv servers
 	$(BIN)/python tests/compat/rq_suite.py
+
+soak: venv servers
+	$(BIN)/python -m tests.rq.soak $(SOAK_ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .coverage .coverage.* htmlcov

@@ -63,6 +63,17 @@ class StoppingMixin(BaseWorker):
         super().fork_work_horse(job, queue)  # type: ignore[misc]  # of `rq.worker.Worker`; others don't call it
         _put_into_own_group(self._horse_pid)
 
+    def handle_job_failure(self, job: Job, queue: Queue, *args: Any, **kwargs: Any) -> None:
+        """
+        Store that a job has failed, or was stopped.
+
+        One whose horse did not come to begin it is still in the queue's intermediate list: RQ's maintenance would find
+        it there, call it failed once more a minute later, and perhaps retry it.
+        """
+        if not self.is_horse:
+            queue.intermediate_queue.remove(job.id)
+        super().handle_job_failure(job, queue, *args, **kwargs)
+
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Wait for the horse's end; one that was stopped before it began ends as if it had been killed."""
         if not self._horse_pid:

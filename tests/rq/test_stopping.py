@@ -27,6 +27,7 @@ def test_job_stopped_before_its_horse_starts_is_never_run(workplace: Workplace, 
     assert stopped.get_status() == JobStatus.STOPPED
     assert stopped.return_value() is None
     assert after.get_status() == JobStatus.FINISHED
+    assert workplace.queue.intermediate_queue.get_job_ids() == [], "maintenance would call it failed, or retry it"
 
 
 @each_kind
