@@ -235,8 +235,9 @@ class PrivateServer:
         self.start()
 
     def pause(self) -> None:
-        """Make it silent but alive: the kernel still accepts connections for it (SIGSTOP)."""
+        """Make it silent but alive: the kernel still accepts connections for it (SIGSTOP). Its threads have stopped."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""

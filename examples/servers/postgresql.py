@@ -177,14 +177,20 @@ class PostgreSQL(PostgreSQLServer, PrivateServer):
         return [_find("postgres"), "-D", str(self.folder / "data"), *words]
 
     def pause(self) -> None:
-        """Make it silent but alive, with the processes that serve its sessions."""
-        for process in self._processes():
-            process.suspend()
+        """Make it silent but alive, with the processes that serve its sessions. All of them have stopped."""
+        super().pause()
+        left = list(self._processes())
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it had to end, and nobody fetches it now
+                process.suspend()
+        while any(map(_is_awake, left)):
+            pass
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
         for process in self._processes():
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def kill9(self) -> None:
         """Kill it as a crash would, with the processes that serve its sessions: each has a process group of its own."""
@@ -253,6 +259,13 @@ class PgBouncer(PostgreSQLServer, PrivateServer):
         path.write_text("\n".join([*lines, *(f"{name} = {value}" for name, value in settings.items()), ""]))
         _give(self.folder, self.user_id)
         return [_find_pgbouncer(), str(path)]
+
+
+def _is_awake(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE})
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _find(name: str) -> str:

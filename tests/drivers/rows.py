@@ -46,6 +46,9 @@ class Row:
         asks_while_reading: Can the library ask something while rows of another answer are unread?
         not_swept: Passages of `sweep.py` that it does not have.
         plain, tls: Connect arguments without TLS, and with it; ``{authority}`` is the file to trust.
+        package: What it needs of PyPI, besides SQLAlchemy; "" is what the driver names.
+        options: Options that belong to the URL.
+        errors: What a statement raises when the connection is lost; () is what the driver says.
     """
 
     name: ClassVar[str]
@@ -60,6 +63,9 @@ class Row:
     stays: ClassVar[Mapping[str, str]] = {}
     plain: ClassVar[Mapping[str, str]] = {}
     tls: ClassVar[Mapping[str, str]] = {}
+    package = ""
+    options: ClassVar[Mapping[str, Any]] = {}
+    errors: tuple[type[BaseException], ...] = ()
 
     def url(self, request: pytest.FixtureRequest) -> str:
         """Give the URL of an empty place of the test's own."""

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -78,13 +79,18 @@ class Control:
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
+    def __enter__(self) -> Control:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         """Stop listening and answering."""
         self._listener.close()
         if self._asker is not None:  # a child of a killed program may hold its end
             with contextlib.suppress(OSError):
                 self._asker.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+        self._thread.join(60)
 
     def _run(self) -> None:
         try:

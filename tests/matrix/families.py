@@ -159,7 +159,7 @@ class Family:
         raise NotImplementedError
 
     def idle_out(self, row: Row, db: Any) -> AbstractContextManager[Any]:
-        """Have the server end the session when it has been idle for a second or less."""
+        """Have the server end the session when it has been idle for a second or two."""
         raise NotImplementedError
 
 
@@ -181,7 +181,7 @@ class MySQL(Family):
         ),
         "a temporary table": Leftover(_sql("CREATE TEMPORARY TABLE temp (n INT)"), _works("SELECT * FROM temp")),
         "a user lock": Leftover(
-            _sql("SELECT GET_LOCK('left', 1)"), _finds("SELECT IS_USED_LOCK('left') = CONNECTION_ID()", 1)
+            _sql("SELECT GET_LOCK('left', 60)"), _finds("SELECT IS_USED_LOCK('left') = CONNECTION_ID()", 1)
         ),
         "a prepared statement": Leftover(_sql("PREPARE left1 FROM 'SELECT 1'"), _works("EXECUTE left1")),
         "another database": Leftover(_sql("USE other"), _finds("SELECT DATABASE()", "other")),
@@ -215,7 +215,7 @@ class MySQL(Family):
     def hold(self) -> None:
         self._gate = self.server.connect(autocommit=True)
         with self._gate.cursor() as cursor:
-            cursor.execute("SELECT GET_LOCK('gate', 20)")
+            cursor.execute("SELECT GET_LOCK('gate', 60)")
             assert cursor.fetchone() == (1,)
 
     def release(self) -> None:
@@ -236,7 +236,7 @@ class MySQL(Family):
         self.server.kill_session(int(session_id))
 
     def idle_out(self, row: Row, db: Any) -> AbstractContextManager[Any]:
-        row.run(db, "SET SESSION wait_timeout = 1")
+        row.run(db, "SET SESSION wait_timeout = 2")
         return nullcontext()
 
 
@@ -325,7 +325,7 @@ class PostgreSQLFamily(Family):
         self.server.kill_session(int(session_id))
 
     def idle_out(self, row: Row, db: Any) -> AbstractContextManager[Any]:
-        row.run(db, "SET idle_session_timeout = 200")
+        row.run(db, "SET idle_session_timeout = 1000")
         return nullcontext()
 
 
@@ -455,14 +455,14 @@ class SQLiteFamily(Family):
     name = "sqlite"
     leftovers: ClassVar = {
         "an open transaction": Leftover(
-            _sql("INSERT INTO car VALUES ('left')"), lambda _, db: db.in_transaction, always_goes=True
+            _sql("INSERT INTO car VALUES ('left')"), lambda row, db: row.client(db).in_transaction, always_goes=True
         ),
         "a half-read reply": Leftover(
             lambda row, db: row.half_read(db), lambda row, db: row.ask(db, 1)[0] != row.ask(db, 1)[1], always_goes=True
         ),
         "SET autocommit": Leftover(
-            lambda _, db: setattr(db, "isolation_level", None),
-            lambda _, db: db.isolation_level is None,
+            lambda row, db: setattr(row.client(db), "isolation_level", None),
+            lambda row, db: row.client(db).isolation_level is None,
             always_goes=True,
         ),
     }
@@ -520,7 +520,7 @@ class SQLiteFamily(Family):
         self._go.set()
 
     def begin(self, row: Row, db: Any, value: str, outside: Any) -> Any:
-        db.create_function("wait", 0, self._wait)
+        row.client(db).create_function("wait", 0, self._wait)
         row.write(db, value)
 
     def block(self, row: Row, db: Any) -> bool:

@@ -115,7 +115,7 @@ class Relay:
 
         self._ask(order)
 
-    def wait_until_closed(self, timeout_s: float = 20.0) -> None:
+    def wait_until_closed(self, timeout_s: float = 60.0) -> None:
         """Wait until every connection has been closed by one of its sides."""
         deadline = time.monotonic() + timeout_s
         while any(self._ask(lambda: [pair.is_open for pair in self.pairs])):
@@ -130,7 +130,7 @@ class Relay:
         done = threading.Event()
         self._orders.append((order, answer, done))
         self._waker.send(b"x")
-        assert done.wait(20), "the relay's thread is gone"
+        assert done.wait(60), "the relay's thread is gone"
         return answer[0]
 
     def _run(self) -> None:

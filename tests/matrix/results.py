@@ -7,7 +7,8 @@ import platform
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from tests.drivers.rows import ROWS
+from tests.drivers.rows import Row
+from tests.matrix.rows import ROWS
 
 PROMISES = ("Silence", "Liveness", "Cleanliness", "Bad input")
 
@@ -52,7 +53,7 @@ class Results:
         total = [str(sum(counter.values())) for counter in (self.passed + self.failed, self.passed)]
         lines += ["", f"Together {total[0]} combinations were run, and {total[1]} passed.", "", "## Versions", ""]
         lines += ["| driver | package | server |", "|---|---|---|"]
-        lines += [f"| {name} | {_version(ROWS[name])} | {self.servers.get(ROWS[name].family, '')} |" for name in ROWS]
+        lines += [f"| {name} | {_versions(ROWS[name])} | {self.servers.get(ROWS[name].family, '')} |" for name in ROWS]
         lines += ["", f"Python {platform.python_version()} on {platform.system()}.", "", "## Not possible", ""]
         lines += ["| driver | promise | combinations | why |", "|---|---|---|---|"]
         for (driver, promise), reasons in sorted(self.not_possible.items()):
@@ -72,8 +73,12 @@ class Results:
         return f"{passed + failed} / {passed} / {impossible}"
 
 
-def _version(row: object) -> str:
-    package = row.driver.package  # type: ignore[attr-defined]
+def _versions(row: Row) -> str:
+    packages = dict.fromkeys(name for name in (row.driver.package, row.package) if name not in {"", "taskconn"})
+    return ", ".join(map(_version, packages))
+
+
+def _version(package: str) -> str:
     for name in (package, f"{package}-binary"):
         try:
             return f"{package} {importlib.metadata.version(name)}"

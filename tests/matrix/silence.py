@@ -23,8 +23,9 @@ from typing import Any
 
 import taskconn
 from taskconn.errors import InheritedFileError
-from tests.drivers.rows import ROWS, Row
+from tests.drivers.rows import Row
 from tests.matrix.families import FAMILIES, Family
+from tests.matrix.rows import ROWS
 
 FORKS = ("os.fork", "multiprocessing", "billiard")
 STATES = ("idle", "in a transaction", "in a query in another thread", "lease held")
@@ -43,7 +44,7 @@ ACTIONS = (
 _QUICK_ENDS = ("close()", "os._exit", "rollback()", "drops an open cursor")
 
 #: Longest wait for a child, in seconds.
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 
 def combinations(row: Row, family: Family) -> list[tuple[str, str, str]]:
@@ -61,17 +62,19 @@ def _why_not(row: Row, family: Family, state: str, action: str) -> str:
 
 
 class Outside:
-    """Ask the family where the server is, over a Unix socket."""
+    """Ask the family where the server is, over a Unix socket; several threads may."""
 
     def __init__(self, path: str) -> None:
+        self._turn = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(path)
         self._file = self._socket.makefile("rw")
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def ask(*arguments: Any) -> Any:
-            print(json.dumps([name, *arguments]), file=self._file, flush=True)
-            answer = json.loads(self._file.readline())
+            with self._turn:
+                print(json.dumps([name, *arguments]), file=self._file, flush=True)
+                answer = json.loads(self._file.readline())
             if "error" in answer:
                 raise RuntimeError(answer["error"])
             return answer["value"]
@@ -374,7 +377,7 @@ def main(name: str, url: str, fork: str, control: str, wanted: str) -> None:
     row = ROWS[name]
     family = FAMILIES[row.family]()
     outside: Any = Outside(control) if row.has_server else family
-    taskconn.configure({"default": url})
+    taskconn.configure({"default": {"url": url, **row.options}})
     parent = Parent(row, family, outside, fork)
     with taskconn.lease() as db:
         row.prepare(db)

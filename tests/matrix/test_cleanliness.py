@@ -10,9 +10,10 @@ import pytest
 
 from taskconn import Registry
 from taskconn._lease import Lease
-from tests.drivers.rows import ROWS, Row
+from tests.drivers.rows import Row
 from tests.matrix.families import FAMILIES, Family
 from tests.matrix.results import Results
+from tests.matrix.rows import ROWS
 
 #: How the task ends that leaves something behind.
 ENDS = ("returns", "raises", "settles by hand")
@@ -72,7 +73,7 @@ def test_next_task_does_not_see_it(
         url = family.url(row, transport, relay, tmp_path)
         leftover = family.leftovers[name]
         for does_reset in (True, False):
-            handle = registry.add("orders", url, reset=does_reset)
+            handle = registry.add("orders", {"url": url, **row.options}, reset=does_reset)
             with Lease(handle, "a test") as db:
                 row.prepare(db)
             for end in ENDS:

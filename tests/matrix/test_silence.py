@@ -14,10 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.drivers.rows import ROWS, Row
+from tests.drivers.rows import Row
 from tests.matrix.conftest import Control
 from tests.matrix.families import TRANSPORTS, Family
 from tests.matrix.results import Results
+from tests.matrix.rows import ROWS
 from tests.matrix.silence import FORKS, combinations
 from tests.support.process import Script
 
@@ -33,6 +34,12 @@ ways = pytest.mark.parametrize(
         for transport, fork in (_FULL if os.environ.get("MATRIX") == "full" else _QUICK)
     ],
 )
+
+
+#: Longest wait for a program, in seconds.
+_PATIENCE_S = 300
+
+pytestmark = pytest.mark.timeout(_PATIENCE_S + 60)
 
 
 @ways
@@ -55,14 +62,12 @@ def test_child_leaves_its_parents_session_alone(
         pytest.skip(reason)
     wanted = [(state, action) for state, action, why in all_of_them if not why]
 
-    with family.relay(transport, tmp_path) as relay:
+    with family.relay(transport, tmp_path) as relay, Control(tmp_path / "control", family, relay) as control:
         url = family.url(row, transport, relay, tmp_path)
-        control = Control(tmp_path / "control", family, relay)
         run = script(
             [sys.executable, "-m", "tests.matrix.silence", row.name, url, fork, str(control.path), json.dumps(wanted)],
         )
-        code = run.wait(100)
-        control.close()
+        code = run.wait(_PATIENCE_S)
 
     said = [json.loads(line) for line in run.output.splitlines() if line.startswith('{"state"')]
     found = {(one["state"], one["action"]): one["facts"] for one in said}
@@ -100,19 +105,17 @@ def test_sessions_of_a_killed_parent_end_although_its_child_lives(
         results.note_impossible(row.name, "Silence", f"{transport}, {fork}, the parent is killed", reason)
         pytest.skip(reason)
 
-    with family.relay(transport, tmp_path) as relay:
+    with family.relay(transport, tmp_path) as relay, Control(tmp_path / "control", family, relay) as control:
         url = family.url(row, transport, relay, tmp_path)
-        control = Control(tmp_path / "control", family, relay)
         run = script([sys.executable, "-m", "tests.matrix.silence", row.name, url, fork, str(control.path), "orphans"])
-        told: dict[str, Any] = json.loads(run.wait_for(r"^\{.*\}$").group())
+        told: dict[str, Any] = json.loads(run.wait_for(r"^\{.*\}$", _PATIENCE_S).group())
         run.stop(signal.SIGKILL)
         family.release()
         left = dict(told["sessions"])
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30  # a session that is kept would outlive it
         while left and time.monotonic() < deadline:
             left = {state: one for state, one in left.items() if family.has_session(one)}
         lives = psutil.Process(told["child"]).status() != psutil.STATUS_ZOMBIE
-        control.close()
 
     for state in told["sessions"]:
         results.note(row.name, "Silence", passed=lives and state not in left)
