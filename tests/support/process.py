@@ -45,6 +45,7 @@ class Script:
     Attributes:
         pid: Id of its head process, of its group and of its session.
         output: What it printed so far, standard output and standard error as one.
+        log_path: File that has it too.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Script:
         log_path: Path | None = None,
     ) -> None:
         self.command = list(command)
+        self.log_path = log_path
         self._lines: list[str] = []
         self._news = threading.Condition()
         self._has_ended = False

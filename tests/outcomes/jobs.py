@@ -1,0 +1,165 @@
+"""The jobs of these tests, for RQ: a function for each driver and each way to end, named ``way_driver``."""
+
+# ruff: noqa: D103 -- the names of the jobs say what they do
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import rq.timeouts
+from rq import Retry, get_current_job
+from rq.timeouts import JobTimeoutException
+
+import taskconn.rq
+from taskconn import with_db
+from tests.drivers.rows import ROWS, Row
+from tests.outcomes.bodies import say, wait_for_file, wait_in_python, wait_in_statement, write
+
+Body = Callable[[Row, Any, str], Any]
+
+
+class TimerWorker(taskconn.rq.Worker):
+    """A worker whose limits are thrown from another thread, as where there is no SIGALRM."""
+
+    death_penalty_class = rq.timeouts.TimerDeathPenalty
+
+
+class HastyHerokuWorker(taskconn.rq.HerokuWorker):
+    """A dyno that is in a hurry."""
+
+    imminent_shutdown_delay = 0
+
+
+def told_success(job: Any, connection: Any, result: Any) -> None:
+    say("on_success", job.args[0])
+
+
+def told_failure(job: Any, connection: Any, kind: type[BaseException], *_: Any) -> None:
+    say("on_failure", job.args[0], kind.__name__)
+
+
+def told_stopped(job: Any, connection: Any) -> None:
+    say("on_stopped", job.args[0])
+
+
+def way(**injection: Any) -> Callable[[Body], Body]:
+    """Make a job of a body, for every driver; *injection* are arguments of `with_db`."""
+
+    def register(body: Body) -> Body:
+        for row in ROWS.values():
+            _make(body, row, injection)
+        return body
+
+    return register
+
+
+def _make(body: Body, row: Row, injection: dict[str, Any]) -> None:
+    def run(db: Any, key: str) -> Any:
+        return body(row, db, key)
+
+    run.__name__ = run.__qualname__ = name = f"{body.__name__}_{row.name}"
+    globals()[name] = with_db(row.name, **injection)(run)
+
+
+def _attempt() -> int:
+    job = get_current_job()
+    assert job is not None
+    return job.number_of_retries or int(job.meta.get("attempt", 0))
+
+
+# -- what functions do by themselves -----------------------------------------------------------------------------------
+
+
+@way()
+def returns(row: Row, db: Any, key: str) -> None:
+    write(row, db, key)
+
+
+@way()
+def raises(row: Row, db: Any, key: str) -> None:
+    write(row, db, key)
+    raise ValueError(key)
+
+
+@way()
+def returns_retry(row: Row, db: Any, key: str) -> Any:
+    attempt = _attempt()
+    write(row, db, key, attempt)
+    return None if attempt else Retry(max=1)
+
+
+@way()
+def raises_once(row: Row, db: Any, key: str) -> None:
+    job = get_current_job()
+    assert job is not None
+    attempt = job.meta.get("attempt", 0)
+    job.meta["attempt"] = attempt + 1
+    job.save_meta()
+    write(row, db, key, attempt)
+    if not attempt:
+        raise ValueError(key)
+
+
+@way(commit_on=(ValueError,))
+def raises_and_keeps(row: Row, db: Any, key: str) -> None:
+    write(row, db, key)
+    raise ValueError(key)
+
+
+@way()
+def exits(row: Row, db: Any, key: str) -> None:
+    write(row, db, key)
+    sys.exit(3)
+
+
+@way()
+def raises_keyboard_interrupt(row: Row, db: Any, key: str) -> None:
+    write(row, db, key)
+    raise KeyboardInterrupt
+
+
+# -- what strikes them -------------------------------------------------------------------------------------------------
+
+
+@way()
+def waits(row: Row, db: Any, key: str) -> None:
+    write(row, db, key)
+    say("in-transaction", key)
+    wait_in_python()
+
+
+@way()
+def waits_in_statement(row: Row, db: Any, key: str) -> None:
+    write(row, db, key)
+    say("in-transaction", key)
+    wait_in_statement(row, db, 2.0)
+    wait_in_python()
+
+
+@way()
+def swallows(row: Row, db: Any, key: str) -> None:
+    write(row, db, key)
+    try:
+        wait_in_python()
+    except JobTimeoutException:
+        say("swallowed", key)
+
+
+@way()
+def asks_again(row: Row, db: Any, key: str) -> None:
+    write(row, db, key)
+    try:
+        wait_in_statement(row, db, 2.0)
+        wait_in_python()
+    except JobTimeoutException:
+        answer, right = row.ask(db, 3)
+        say("asked-again", key, "right" if answer == right else "wrong")
+
+
+@way()
+def waits_for_release(row: Row, db: Any, key: str) -> None:
+    write(row, db, key)
+    say("in-transaction", key)
+    wait_for_file(os.environ["OUTCOMES_RELEASE"])

@@ -1,0 +1,48 @@
+"""The table of outcomes under Celery, for every driver: what functions do by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from examples.servers import RedisServer
+from tests.drivers.rows import ROWS
+from tests.outcomes.celery_table import COMMITTED, Batch, Case
+from tests.outcomes.celery_worker import CeleryWorker, celery_worker
+from tests.outcomes.places import Place
+
+CASES = {
+    "return": Case("returns", [0], "SUCCESS", COMMITTED),
+    "exception": Case("raises", [], "FAILURE ValueError", ["on_failure ValueError", "ran FAILURE"]),
+    "retry": Case("retries", [1], "SUCCESS", ["on_retry", "ran RETRY", *COMMITTED]),
+    "autoretry_for": Case("retries_by_itself", [1], "SUCCESS", ["on_retry", "ran RETRY", *COMMITTED]),
+    "Ignore": Case("ignores", [], "PENDING", ["ran IGNORED"]),
+    "Reject": Case("rejects", [], "FAILURE Reject", ["ran REJECTED"]),
+    "replace": Case("replaces", [1], "SUCCESS", ["ran IGNORED", *COMMITTED]),
+    "replace, commit_on": Case("replaces_and_keeps", [0, 1], "SUCCESS", ["after_commit", "ran IGNORED", *COMMITTED]),
+    "exception, commit_on": Case(
+        "raises_and_keeps", [0], "FAILURE ValueError", ["after_commit", "on_failure ValueError", "ran FAILURE"]
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def worker(
+    redis_server: RedisServer, places: dict[str, Place], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CeleryWorker]:
+    """Give one worker for all cases, with as many children as there are drivers."""
+    with celery_worker(redis_server, places, tmp_path_factory.mktemp("worker"), "-c", str(len(ROWS))) as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
+def batch(request: pytest.FixtureRequest, worker: CeleryWorker) -> Batch:
+    """Give one case, under way for every driver."""
+    return Batch(request.param, worker)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_outcome(batch: Batch, name: str) -> None:
+    """A task's rows are there if and only if its function returned, or ended as `commit_on` says; so are callbacks."""
+    batch.check(name)

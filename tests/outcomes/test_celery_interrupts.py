@@ -1,0 +1,65 @@
+"""The table of outcomes under Celery, for every driver: what strikes a task. Most of it costs the child its life."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from examples.servers import RedisServer
+from tests.drivers.rows import ROWS
+from tests.outcomes.celery_table import COMMITTED, Batch, Case
+from tests.outcomes.celery_worker import CeleryWorker, celery_worker
+from tests.outcomes.places import Place
+
+_SOFT = {"soft_time_limit": 1.0}
+_HARD = {"time_limit": 1.2}
+_LIMITED = ["on_failure SoftTimeLimitExceeded", "ran FAILURE"]
+
+#: These hear of a limit when the answer is there, or open a new connection: what follows on it is right.
+_ASKED_AGAIN = Case("asks_again", [0], "SUCCESS", ["asked-again right", *COMMITTED])
+
+CASES = {
+    "soft limit": Case("waits", [], "FAILURE SoftTimeLimitExceeded", _LIMITED, _SOFT),
+    "soft limit in a statement": Case("waits_in_statement", [], "FAILURE SoftTimeLimitExceeded", _LIMITED, _SOFT),
+    "soft limit, swallowed": Case("swallows", [0], "SUCCESS", ["swallowed", *COMMITTED], _SOFT),
+    "soft limit in a statement, swallowed": Case(
+        "asks_again",
+        [],
+        "FAILURE TaintedConnectionError",
+        ["on_failure TaintedConnectionError", "ran FAILURE"],
+        _SOFT,
+        elsewhere=dict.fromkeys(("psycopg2", "sqlite", "redis"), _ASKED_AGAIN),
+    ),
+    "hard limit": Case("waits", [], "FAILURE TimeLimitExceeded", ["on_failure TimeLimitExceeded"], _HARD),
+    "hard limit in a statement": Case(
+        "waits_in_statement", [], "FAILURE TimeLimitExceeded", ["on_failure TimeLimitExceeded"], _HARD
+    ),
+    "revoke by TERM": Case("waits", [], "REVOKED TaskRevokedError", ["revoked"], revoked_by="SIGTERM"),
+    "revoke by USR1": Case("waits", [], "FAILURE SoftTimeLimitExceeded", ["revoked", *_LIMITED], revoked_by="SIGUSR1"),
+    "revoke by KILL": Case("waits", [], "REVOKED TaskRevokedError", ["revoked"], revoked_by="SIGKILL"),
+    "SystemExit": Case("exits", [], "FAILURE WorkerLostError", []),
+    "KeyboardInterrupt": Case("raises_keyboard_interrupt", [], "FAILURE WorkerLostError", []),
+    "GreenletExit": Case("raises_greenlet_exit", [], "FAILURE GreenletExit", []),
+}
+
+
+@pytest.fixture(scope="module")
+def worker(
+    redis_server: RedisServer, places: dict[str, Place], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CeleryWorker]:
+    """Give one worker for all cases, with as many children as there are drivers."""
+    with celery_worker(redis_server, places, tmp_path_factory.mktemp("worker"), "-c", str(len(ROWS))) as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
+def batch(request: pytest.FixtureRequest, worker: CeleryWorker) -> Batch:
+    """Give one case, under way for every driver."""
+    return Batch(request.param, worker)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_outcome(batch: Batch, name: str) -> None:
+    """Whatever strikes a task, its rows are gone unless it returned, and the task system is told the truth."""
+    batch.check(name)
