@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
+import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -89,6 +92,83 @@ def tell(db: Any, n: int) -> None:
     with db.cursor() as cursor:
         cursor.execute("SELECT COUNT(*) FROM visits WHERE n = %s", (n,))
         say("told", n, cursor.fetchone()[0], tell.request.id)
+
+
+def dies_after_commit(function: Any) -> Any:
+    """Kill the child between a task's commit and its acknowledgement: at the first delivery of each tenth one."""
+
+    @functools.wraps(function)
+    def call(n: int, **options: Any) -> Any:
+        result = function(n, **options)
+        marker = Path(os.environ["PROJECT_FOLDER"]) / f"{function.__name__}-{n}"
+        if n % 10 == 0 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return call
+
+
+@app.task(acks_late=True, reject_on_worker_lost=True)
+@dies_after_commit
+@with_db(once=True)
+def count_once(db: Any, n: int) -> int:
+    """Add one to a counter, and to another one for each task."""
+    return add_one(db, "once", n)
+
+
+@app.task(acks_late=True, reject_on_worker_lost=True)
+@dies_after_commit
+@with_db
+def count_plainly(db: Any, n: int) -> int:
+    """Do the same, as often as the task is delivered."""
+    return add_one(db, "plain", n)
+
+
+def add_one(db: Any, name: str, n: int) -> int:
+    """Add one to a counter, and write down for which task."""
+    with db.cursor() as cursor:
+        cursor.execute("INSERT INTO counted (name, n) VALUES (%s, %s)", (name, n))
+        cursor.execute("UPDATE counter SET value = value + 1 WHERE name = %s", (name,))
+    return n
+
+
+@app.task
+@with_db(once=True)
+def put_once(db: Any, n: int, pause_s: float = 0.0) -> int:
+    """Store a row, say so, and take one's time before the commit; gives the session."""
+    with db.cursor() as cursor:
+        cursor.execute("INSERT INTO visits (n) VALUES (%s)", (n,))
+        cursor.execute("SELECT CONNECTION_ID()")
+        say("putting", n)
+        time.sleep(pause_s)
+        return int(cursor.fetchone()[0])
+
+
+@app.task(bind=True, default_retry_delay=0)
+@with_db(once=True)
+def put_at_second_try(self: Any, db: Any, n: int) -> int:
+    """Store a row, and be content with it at the second attempt only."""
+    db.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
+    if self.request.retries == 0:
+        raise self.retry(countdown=0)
+    return n
+
+
+@app.task(bind=True)
+@with_db(once=True)
+def put_and_replace(self: Any, db: Any, n: int) -> int:
+    """Store a row, and have a task of the same function and the same id go on, until *n* is 12."""
+    db.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
+    if n < 12:
+        raise self.replace(self.s(n + 1))
+    return n
+
+
+@app.task
+def put_by_helper(n: int) -> None:
+    """Call a function that is done once for a task, from another one."""
+    put_once.run(n)
 
 
 @app.task

@@ -64,6 +64,40 @@ def count_notes(db: Any, name: str) -> int:
         return int(cursor.fetchone()[0])
 
 
+@with_db(once=True)
+def insert_once(db: Any, name: str) -> list[str]:
+    """Write one row."""
+    note(db, name)
+    return [name, "written"]
+
+
+def insert_once_and_die(name: str) -> list[str]:
+    """Be killed after the commit, at the first attempt."""
+    written: list[str] = insert_once_by_name(name)
+    job = get_current_job()
+    assert job is not None
+    if job.connection.incr("attempts") == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return written
+
+
+insert_once_and_die.__wrapped__ = insert_once  # type: ignore[attr-defined]  # as `functools.wraps` would
+
+
+def insert_once_by_name(name: str) -> Any:
+    """Call what is done once."""
+    return insert_once(name)
+
+
+@with_db(once=True)
+def insert_once_and_retry(db: Any, name: str) -> Any:
+    """Return RQ's `Retry` at the first attempt."""
+    note(db, name)
+    job = get_current_job()
+    assert job is not None
+    return Retry(max=1) if job.number_of_retries in (None, 0) else name
+
+
 @with_db
 def count_sessions(db: Any, name: str) -> int:
     """Count the sessions that use the database."""
