@@ -85,7 +85,7 @@ def pymysql_client(stage: Stage, port: int | None = None) -> Client:
         arguments=arguments,
         connect=lambda: pymysql.connect(**arguments),
         settle=_commit,
-        ping=lambda connection: connection.ping(reconnect=True),
+        ping=lambda connection: connection.ping(reconnect=False),
         select=_select,
         insert=_insert,
         count=lambda who: _count_mysql(stage, who),

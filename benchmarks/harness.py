@@ -38,11 +38,13 @@ class Case:
         name: What they do: ``"PyMySQL, SELECT 1, 1 thread"``.
         contenders: Name -> contender. The first one is the floor that the others are compared with.
         in_picture: Is it drawn?
+        rounds: How often each takes its turn, without a round to warm up; None is as the table says, with one.
     """
 
     name: str
     contenders: Mapping[str, Contender]
     in_picture: bool = True
+    rounds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,11 @@ def run_case(case: Case, columns: tuple[Column, ...], rounds: int) -> dict[str, 
     samples = {name: _Samples() for name in case.contenders}
     with ExitStack() as stack:
         measures = {name: stack.enter_context(contender()) for name, contender in case.contenders.items()}
-        for measure in measures.values():
-            measure()  # opens, imports and fills caches
+        if case.rounds is None:
+            for measure in measures.values():
+                measure()  # opens, imports and fills caches
         order = list(measures)
-        for _ in range(rounds):
+        for _ in range(rounds if case.rounds is None else case.rounds):
             for name in order:
                 gc.collect()
                 samples[name].figures.append(measures[name]())

@@ -9,7 +9,16 @@ from ..harness import Table
 __all__ = ["load", "names"]
 
 #: Word on the command line -> module.
-_TABLES = {"tasks": "tasks", "fake": "fake", "opening": "opening"}
+_TABLES = {
+    "tasks": "tasks",
+    "celery": "celery_tasks",
+    "fake": "fake",
+    "opening": "opening",
+    "fork": "forks",
+    "memory": "memory",
+    "import": "imports",
+    "growth": "growth",
+}
 
 
 def names() -> list[str]:

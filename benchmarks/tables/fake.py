@@ -223,7 +223,7 @@ def _alone(make: Callable[[], AbstractContextManager[Once]], times: int) -> Cont
     return contender
 
 
-def _together(make: Callable[[], AbstractContextManager[Once]], threads: int, times: int) -> Contender:
+def together(make: Callable[[], AbstractContextManager[Once]], threads: int, times: int) -> Contender:
     """Measure *threads* threads that lease all the time: how long each lease took, seen by its thread."""
 
     @contextmanager
@@ -299,7 +299,7 @@ def cases(stage: Stage) -> Iterator[Case]:
     alone["@taskconn.with_db in a Celery task"] = _in_celery(stage.times(20_000))
     yield Case("1 thread", alone)
     times = stage.times(2_000)
-    yield Case("8 threads", {name: _together(make, 8, times) for name, make in CONTENDERS.items()})
+    yield Case("8 threads", {name: together(make, 8, times) for name, make in CONTENDERS.items()})
 
 
 TABLE = Table(

@@ -377,7 +377,7 @@ def _case(stage: Stage, make: Callable[..., Client], work: str, threads: int) ->
     for name, way in ways_of(client).items():
         if threads > 1 and name == "Django's way":
             continue  # its connections belong to one thread
-        times = stage.times(max(1, (20 if name in _OPENING else _TIMES[work]) // threads))
+        times = stage.times(max(1, (10 if name in _OPENING else _TIMES[work]) // threads))
         contenders[name] = _contender(make, stage, way, work, threads, times)
     sql, redis_words = _WORDS[work]
     shown = f"{client.name}, {sql if client.module else redis_words}, {threads} thread{'s' * (threads > 1)}"
@@ -404,5 +404,5 @@ With eight threads a figure is the time through the number of all tasks.
         Column("trips", "round trips", 1),
     ),
     cases=cases,
-    rounds=9,
+    rounds=7,
 )

@@ -1,0 +1,1 @@
+"""What the tables run in processes of their own."""
