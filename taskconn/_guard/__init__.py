@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..options import GuardMode
 
-__all__ = ["ALLOW", "MODE", "begin_early", "guard", "start_worker", "trace", "worker_is_ready"]
+__all__ = ["ALLOW", "MODE", "begin_early", "check", "guard", "start_worker", "trace", "worker_is_ready"]
 
 #: What the environment and RQ call the settings; Celery's are the same in lower case.
 MODE = "TASKCONN_GUARD"
@@ -72,20 +72,37 @@ def begin_early(arguments: Sequence[str] | None = None) -> None:
         trace()
 
 
-def start_worker(mode: Any = None, allow: Any = None) -> None:
+def start_worker(mode: Any = None, allow: Any = None, *, when_refused: Callable[[], object] | None = None) -> None:
     """
     Begin in a worker, with its settings.
 
     Args:
         mode: What the task system's settings say; None leaves it to the environment, and that to `DEFAULT`.
         allow: The same for what may cross.
+        when_refused: Called when a fork is refused, beside the error: the task system may swallow that.
 
     Raises:
         GuardSettingError: There is no such mode.
     """
+    from ._modes import the_guard  # noqa: PLC0415 -- most processes that import taskconn never fork
+
+    the_guard.when_refused = when_refused
     if not _Said.by_code:
         said = mode if mode is not None else os.environ.get(MODE, "").strip() or DEFAULT
         _set(said, allow if allow is not None else os.environ.get(ALLOW))
+
+
+def check() -> None:
+    """
+    Look now, before a fork, if forks would be refused.
+
+    Raises:
+        ForkRefusedError: A connection is open that would cross it, and the mode is ``raise``.
+    """
+    from ._modes import the_guard  # noqa: PLC0415 -- most processes that import taskconn never fork
+
+    if the_guard.mode == "raise":
+        the_guard.refuse()
 
 
 def worker_is_ready() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import get_args
 
 from .. import _process
@@ -30,12 +30,14 @@ class Guard:
         mode: What is done.
         allowed: Addresses, files or lines whose connections may cross.
         found: What the last fork would have carried over.
+        when_refused: Called when a fork is refused: task systems may swallow the error that says so.
     """
 
     def __init__(self) -> None:
         self.mode: GuardMode = "off"
         self.allowed: tuple[str, ...] = ()
         self.found: list[Finding] = []
+        self.when_refused: Callable[[], object] | None = None
         self._scanner = Scanner()
         self._verdicts: dict[Socket, Finding | None] = {}
         self._reported: set[Socket] = set()
@@ -49,7 +51,7 @@ class Guard:
         if mode != "off":
             _origins.begin()
             _process.me.guard = self
-        _origins.on_fork(self.refuse if mode == "raise" else None)
+        _origins.on_fork(self._refuse_fork if mode == "raise" else None)
         if mode == "fence":
             _fence.prepare()
 
@@ -74,10 +76,18 @@ class Guard:
         """
         _process.get_ready()
         self.found = self.look()
-        self._is_looked_at = True
         if self.found:
             _process.go_on()
             raise ForkRefusedError(_process.getpid(), "; ".join(map(str, self.found)))
+
+    def _refuse_fork(self) -> None:
+        try:
+            self.refuse()
+        except ForkRefusedError:
+            if self.when_refused is not None:
+                self.when_refused()
+            raise
+        self._is_looked_at = True
 
     def before_fork(self) -> None:
         """Look, and report what was not reported before. In the parent; a child inherits what was reported."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import billiard
 import click
 from celery import bootsteps, signals
 from celery.exceptions import ImproperlyConfigured
+from celery.platforms import EX_FAILURE
+from celery.worker import state
 
 from .. import _guard, _pool, _process
 from .._injection import injected_aliases, is_async_injected
@@ -48,7 +51,8 @@ class ConnectionsStep(bootsteps.StartStopStep):
         self._board: Board | None = None
         try:
             self._registry = _check(worker.app, must_pickle=self._is_spawning)
-            _guard.start_worker(*(_apps.setting(worker.app, name.lower()) for name in (_guard.MODE, _guard.ALLOW)))
+            guard_settings = (_apps.setting(worker.app, name.lower()) for name in (_guard.MODE, _guard.ALLOW))
+            _guard.start_worker(*guard_settings, when_refused=functools.partial(_end_worker, worker))
         except ConfigurationError as error:
             raise WorkerRefusedError(str(error)) from error
 
@@ -117,6 +121,12 @@ def _join_worker(sender: Any, **_: Any) -> None:
 
 def _note_ready(**_: Any) -> None:
     _guard.worker_is_ready()
+
+
+def _end_worker(worker: Any) -> None:
+    """End the worker: where a timer of its event loop replaces children, what the guard raises is only logged."""
+    worker.exitcode = EX_FAILURE
+    setattr(state, "should_terminate", EX_FAILURE)  # noqa: B010 -- its stubs say None
 
 
 def _make_board(*, is_named: bool) -> Board | None:

@@ -13,7 +13,7 @@ from .. import _guard
 from .._process import getpid
 from .._registry import process_registry
 from .._warmup import warm_up
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, ForkRefusedError
 from . import _settings
 
 __all__ = ["check", "open_early"]
@@ -21,15 +21,17 @@ __all__ = ["check", "open_early"]
 log = logging.getLogger("taskconn")
 
 
-def check(further: Callable[[], object]) -> None:
+def check(further: Callable[[], object], *, is_forking: bool) -> None:
     """
     Read the settings, import every driver; a server is not asked, so that a worker starts while its database is down.
 
     Args:
         further: Checks what is the worker's own.
+        is_forking: Horses will be forked: the guard may refuse that now, before a job is taken.
 
     Raises:
         ConfigurationError: Settings are malformed, or a driver is missing.
+        ForkRefusedError: The guard's mode is ``raise``, and a connection is open.
         SystemExit: The same, within the ``rq`` command, which would print a traceback.
     """
     try:
@@ -37,7 +39,9 @@ def check(further: Callable[[], object]) -> None:
         further()
         process_registry.check()
         _guard.start_worker(*_settings.guard())
-    except ConfigurationError as error:
+        if is_forking:
+            _guard.check()
+    except (ConfigurationError, ForkRefusedError) as error:
         command = _settings.command_name()
         if command is None:
             raise

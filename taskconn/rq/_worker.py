@@ -11,6 +11,7 @@ from rq.queue import Queue
 
 from .. import _guard, _leftovers
 from .._registry import close_all
+from ..errors import ForkRefusedError
 from . import _horse, _settings, _start
 from ._limits import noting_penalty
 from ._preload import preload
@@ -58,9 +59,18 @@ class WorkerMixin(StoppingMixin, ThriftyMixin):
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """Check the settings before the worker registers itself; a server that is down stops nothing."""
-        _start.check(self._check_settings)
+        _start.check(self._check_settings, is_forking=self._is_forking())
         super().bootstrap(*args, **kwargs)
         _guard.worker_is_ready()
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Run a job; if the guard refuses its horse, the job fails, and the worker ends: the next one would, too."""
+        try:
+            super().execute_job(job, queue)
+        except ForkRefusedError as error:
+            self.handle_job_failure(job, queue=queue, exc_string=str(error), execution=self.execution)
+            self.log.critical("Worker %s: no work horse may be started. %s", self.name, error)
+            raise SystemExit(1) from error
 
     def perform_job(self, *args: Any, **kwargs: Any) -> bool:
         """Perform a job; at its end nothing of it is left open, and a horse has said goodbye."""
@@ -85,6 +95,10 @@ class WorkerMixin(StoppingMixin, ThriftyMixin):
     def _check_settings(self) -> None:
         """Read what is the worker's own; modules are imported before drivers are, for they may configure some."""
         preload(self._preload, type(self).preload)
+
+    def _is_forking(self) -> bool:
+        """Tell whether jobs run in forked horses."""
+        return isinstance(self, rq.worker.Worker) and not isinstance(self, rq.worker.SpawnWorker)
 
     def _after_job(self, exit_status: int) -> None:
         if self.is_horse:

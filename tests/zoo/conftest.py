@@ -10,7 +10,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -95,17 +94,24 @@ def zoo_environ(
 
 
 @pytest.fixture
-def zoo_script(
-    zoo_environ: dict[str, str], script: Callable[..., Script], tmp_path: Path
-) -> Callable[[Case, list[str]], Script]:
-    """Give a function that starts a command in the folder of an application, with the servers that it wants."""
+def zoo_script(zoo_environ: dict[str, str], script: Callable[..., Script]) -> Callable[..., Script]:
+    """
+    Give a function that starts a command in the folder of an application, with the servers that it wants.
 
-    def start(case: Case, command: list[str]) -> Script:
+    Variables may be added by name; a PYTHONPATH stands in front of that of the application.
+    """
+
+    def start(case: Case, command: list[str], **added: str) -> Script:
         for package in case.needs:
             if importlib.util.find_spec(package) is None:
                 pytest.skip(f"{package} is not installed")
-        paths = [str(case.folder), str(case.folder / "site-packages"), str(ROOT)]
-        environ = {**zoo_environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+        paths = [
+            *filter(None, [added.pop("PYTHONPATH", "")]),
+            str(case.folder),
+            str(case.folder / "site-packages"),
+            str(ROOT),
+        ]
+        environ = {**zoo_environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1", **added}
         return script(command, cwd=case.folder, environ=environ)
 
     return start
@@ -120,7 +126,7 @@ def _abandon(queue: Queue) -> None:
 
 
 @pytest.fixture
-def run_case(zoo_script: Callable[[Case, list[str]], Script], zoo_environ: dict[str, str]) -> Callable[[Case], str]:
+def run_case(zoo_script: Callable[..., Script], zoo_environ: dict[str, str]) -> Callable[[Case], str]:
     """Give a function that runs an application as its users do, with a real fork, and returns all that it printed."""
 
     def run(case: Case) -> str:
