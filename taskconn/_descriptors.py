@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import TracebackType
 
 from . import _process
@@ -79,15 +79,17 @@ class Finder:
                 lock.release()
 
 
-def process_sockets() -> Iterator[Socket]:
-    """List the sockets that are open in this process; none on systems that do not tell."""
-    for folder in _FOLDERS:
-        with contextlib.suppress(OSError):
-            for name in os.listdir(folder):  # noqa: PTH208 -- names are numbers here, paths would be taken apart again
-                entry = _socket_behind(int(name))
-                if entry is not None:
-                    yield entry
-            return
+def process_sockets() -> list[Socket]:
+    """List the sockets that are open in this process; none on systems that do not tell. One system call for each."""
+    found = []
+    for name in _descriptors():
+        try:
+            about = os.fstat(int(name))
+        except OSError:  # that of the list itself, or closed meanwhile
+            continue
+        if stat.S_ISSOCK(about.st_mode):
+            found.append(Socket(int(name), about.st_dev, about.st_ino))
+    return found
 
 
 def peer_of(fd: int) -> object:
@@ -138,9 +140,8 @@ class TimeLimit:
         self._entered.close()
 
 
-def _socket_behind(fd: int) -> Socket | None:
-    try:
-        found = os.fstat(fd)
-    except OSError:
-        return None
-    return Socket(fd, found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None
+def _descriptors() -> list[str]:
+    for folder in _FOLDERS:
+        with contextlib.suppress(OSError):
+            return os.listdir(folder)  # noqa: PTH208 -- names are numbers here, paths would be taken apart again
+    return []

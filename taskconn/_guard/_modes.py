@@ -58,14 +58,16 @@ class Guard:
     def look(self) -> list[Finding]:
         """List the connections that would cross a fork now; what is known and what is allowed is left out."""
         own = frozenset(_process.own_sockets())
-        clients = [client for client in self._scanner.clients() if client.socket not in own]
-        unknown = [client for client in clients if client.socket not in self._verdicts]
-        judged = {client.socket: self._verdicts[client.socket] for client in clients if client not in unknown}
+        judged, unknown = dict[Socket, Finding | None](), list[Client]()
+        for client in self._scanner.clients():
+            if client.socket in self._verdicts:
+                judged[client.socket] = self._verdicts[client.socket]
+            elif client.socket not in own:
+                unknown.append(client)
         if unknown:
             judged.update(self._judge(unknown))
         self._verdicts = judged
-        findings = [finding for finding in judged.values() if finding is not None]
-        return [one for one in findings if one.kind != "Redis" or not self._redis.has_idle(one.client.socket.fd)]
+        return [finding for finding in judged.values() if finding is not None and not self._is_idle(finding)]
 
     def refuse(self) -> None:
         """
@@ -116,6 +118,9 @@ class Guard:
             for finding in self.found:
                 _fence.speak(finding)
         self.found = []
+
+    def _is_idle(self, finding: Finding) -> bool:
+        return finding.kind == "Redis" and self._redis.has_idle(finding.client.socket.fd)
 
     def _judge(self, clients: list[Client]) -> dict[Socket, Finding | None]:
         """Decide about sockets that were not seen before."""

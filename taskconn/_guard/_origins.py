@@ -85,9 +85,8 @@ def note(socket: Socket, stack: Stack) -> None:
 
 
 def _audit(event: str, arguments: tuple[Any, ...], handlers: Any = _handlers) -> None:
-    handler = handlers.get(event)  # bound as a default, for a module's names go before the hook does
-    if handler is not None:
-        handler(arguments)
+    if event in handlers:  # bound as a default, for a module's names go before the hook does
+        handlers[event](arguments)
 
 
 def _note_connect(arguments: tuple[Any, ...]) -> None:
