@@ -6,6 +6,8 @@ DEMO_ARGS ?=
 SOAK_ARGS ?=
 # Processes that run the files of tests side by side, each with servers of its own; 0 is this one alone, for a debugger.
 WORKERS ?= 3
+# Folder with applications of others for `make guard-compat`; see tests/compat/guard_stock.py.
+APPS ?=
 # Extras for `make oldest`, all of them if empty.
 OLDEST ?=
 # Tables for `make bench`, all of them if empty: `make bench BENCH="fake opening"`; `BENCH=--quick` is a smoke test.
@@ -14,7 +16,7 @@ BENCH ?=
 BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help venv servers mysqlclient test drivers matrix fuzz sweep oldest portable coverage lint format demo bench compat soak clean
+.PHONY: help venv servers mysqlclient test drivers matrix fuzz sweep oldest portable coverage lint format demo bench compat guard-compat soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +37,7 @@ help:
 	@echo 'make bench     what taskconn costs, beside what you would pick instead, into benchmarks/RESULTS.md (long)'
 	@echo "make soak      20,000 jobs through RQ's warm workers amid failures, stops and kills, all accounted for (long)"
 	@echo "make compat    RQ's own worker tests with taskconn's workers (long)"
+	@echo 'make guard-compat   the guard over stock configurations, where it has to be silent; APPS=folder: over others too'
 	@echo 'make clean     remove all that these targets made'
 
 venv: .venv/.stamp
@@ -101,6 +104,9 @@ bench: venv mysqlclient servers
 
 compat: venv servers
 	$(BIN)/python tests/compat/rq_suite.py
+
+guard-compat: venv servers
+	$(BIN)/python tests/compat/guard_stock.py $(if $(APPS),--apps $(APPS))
 
 soak: venv servers
 	$(BIN)/python -m tests.rq.soak $(SOAK_ARGS)
