@@ -127,6 +127,7 @@ def test_counter_is_exact_although_children_are_killed(
     assert counters["plain"] >= CONTROLS + CONTROLS // 10
     repeats = ledger_database.query("SELECT SUM(repeats) FROM taskconn_ledger WHERE task_name LIKE '%count_once'")
     assert repeats[0][0] >= TASKS // 10
+    print("counted", counters, "skipped", repeats[0][0], "killed", KILLS, "at random, of", TASKS, CONTROLS)
 
 
 def _kill_a_child(worker: Any, chance: random.Random) -> None:

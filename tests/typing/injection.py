@@ -121,3 +121,23 @@ with savepoint(fake) as same:
     assert_type(same, FakeConnection)
 with savepoint("cache") as anything:
     assert_type(anything, Any)
+
+
+def by_name(name: str) -> str:
+    return name
+
+
+@with_db(fake, once=by_name, rollback_on=bool)
+def done_once(db: FakeConnection, name: str) -> int:
+    return len(db.execute(name))
+
+
+assert_type(done_once("a"), int)
+
+
+@with_db("cache", once=True)
+def done_once_by_name(db: Any, name: str) -> str:
+    return name
+
+
+assert_type(done_once_by_name("a"), str)
