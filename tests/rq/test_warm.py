@@ -37,6 +37,21 @@ def test_one_horse_runs_many_jobs(workplace: Workplace, aborted: Callable[[], in
     assert aborted() == 0
 
 
+@pytest.mark.parametrize("name", ["WarmWorker", "SimpleWorker"])
+def test_nothing_of_a_job_is_kept(workplace: Workplace, name: str) -> None:
+    """A process that runs many jobs has as many objects after the hundredth as after the tenth."""
+    counts = []
+    for jobs in (10, 100):
+        for number in range(jobs):
+            workplace.enqueue("insert", f"job {number}")
+        counts.append([workplace.enqueue_warm("count_objects") for _ in range(2)])
+
+    workplace.worker(name, "-q").succeed()
+
+    (_, early), (_, late) = counts  # the first one imports its module
+    assert late.return_value() - early.return_value() < 50, "half an object for each job"
+
+
 def test_each_job_begins_as_if_it_were_the_first(workplace: Workplace) -> None:
     """Context variables, RQ's variables in the environment and the random numbers are each job's own."""
     jobs = [workplace.enqueue_warm("note_context") for _ in range(3)]
