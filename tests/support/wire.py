@@ -44,6 +44,7 @@ class Wire:
         host: 127.0.0.1.
         port: A port of its own.
         connections: One `Traffic` per connection, in the order in which they were accepted.
+        has_come: Set when the request has come that `hold_answer_to` or `keep_from_server` waits for.
     """
 
     host = "127.0.0.1"
@@ -57,6 +58,9 @@ class Wire:
         self._news = threading.Condition()
         self._may_answer = threading.Event()
         self._may_answer.set()
+        self._awaited = b""
+        self._passes_awaited = True
+        self.has_come = threading.Event()
         self._threads = [threading.Thread(target=self._accept, name="wire", daemon=True)]
         self._threads[0].start()
 
@@ -102,6 +106,16 @@ class Wire:
     def hold_answers(self) -> None:
         """Let requests pass but keep the server's answers back, until `release_answers`."""
         self._may_answer.clear()
+
+    def hold_answer_to(self, words: bytes) -> None:
+        """Let the next request that has *words* in it pass, and keep the server's answers back from there on."""
+        self.has_come.clear()
+        self._passes_awaited, self._awaited = True, words
+
+    def keep_from_server(self, words: bytes) -> None:
+        """Swallow the next request that has *words* in it."""
+        self.has_come.clear()
+        self._passes_awaited, self._awaited = False, words
 
     def release_answers(self) -> None:
         """Let held answers pass."""
@@ -160,7 +174,14 @@ class Wire:
                     traffic.requests += not traffic._is_asking
                     traffic._is_asking = True
                     self._news.notify_all()
-                server.sendall(data)
+                if self._awaited and self._awaited in data:
+                    self._awaited = b""
+                    self._may_answer.clear()
+                    if self._passes_awaited:
+                        server.sendall(data)
+                    self.has_come.set()
+                else:
+                    server.sendall(data)
         with self._news:
             traffic.client_closed = True
             self._news.notify_all()
