@@ -4,7 +4,7 @@ Which exceptions may strike anywhere: limits, signals, kills. Task systems add t
 Client libraries do hide them: they catch `Exception` around their work, and a soft time limit is no more than that.
 What they turn into an error of their own is found behind it (`masked_interrupt`). What they swallow leaves no trace;
 therefore task systems have their signal handlers note what they raise (`noting`), and a driver compares the number of
-strikes before and after each call into the library (`strikes`).
+strikes before and after each call into the library (`strikes`, `heard`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from __future__ import annotations
 import copy
 import functools
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "add_interrupts",
     "errors_ignored",
+    "heard",
     "is_interrupt",
     "is_limit",
     "masked_interrupt",
@@ -28,6 +30,7 @@ __all__ = [
     "strikes",
 ]
 
+T = TypeVar("T")
 _kinds: tuple[type[BaseException], ...] = ()
 
 
@@ -125,6 +128,21 @@ def masked_interrupt(
             return seen
         seen = seen.__cause__ or seen.__context__
     return None if mark is None else strikes.since(mark)
+
+
+def heard(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """Call into a client library, and raise the interrupt that it has swallowed or turned into an error of its own."""
+    mark, handled = strikes.count, sys.exc_info()[1]
+    try:
+        returned = call(*arguments, **named)
+    except BaseException as error:
+        hidden = None if is_interrupt(error) else masked_interrupt(error, handled, mark)
+        if hidden is None:
+            raise
+        raise hidden  # noqa: B904 -- its own context shows what the library made of it
+    if strikes.count != mark and (swallowed := strikes.since(mark)) is not None:
+        raise swallowed
+    return returned
 
 
 class errors_ignored:  # noqa: N801 -- used as `contextlib.suppress` is

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from . import _process
 from ._fitness import LOSSES, Fitness, examine
 from ._holds import Hold, PerRunner
+from ._interrupts import heard
 from ._opening import Opener
 from ._pooled import Pooled, describe_holders
 from ._process import Owner, Socket, WeakMembers
@@ -138,7 +139,7 @@ class Pool(Generic[C]):
         self.counters.invalidations += 1
         self.counters.taints += is_tainted
         log.debug("connection %r: invalidated in process %d", self.alias, self._owner.pid)
-        self.driver.invalidate(pooled.connection)
+        heard(self.driver.invalidate, pooled.connection)
         self._turnstile.serve()
 
     def lose(self, pooled: Pooled[C], *, is_tainted: bool = False) -> None:
@@ -153,7 +154,7 @@ class Pool(Generic[C]):
         self._remove(pooled)
         self.counters.closes += 1
         log.debug("connection %r: closed in process %d", self.alias, self._owner.pid)
-        self.driver.close(pooled.connection, self.options.close_timeout)
+        heard(self.driver.close, pooled.connection, self.options.close_timeout)
         self._turnstile.serve()
 
     def warm(self) -> None:
@@ -231,7 +232,7 @@ class Pool(Generic[C]):
     def is_fit(self, pooled: Pooled[C], now: float) -> bool:
         """Check a connection that was idle for a while; one that is not fit is closed or dropped here."""
         try:
-            fitness = examine(pooled, self.driver, self.options, now, self.counters)
+            fitness = heard(examine, pooled, self.driver, self.options, now, self.counters)
         except BaseException:  # an interrupt: the answer would be the next task's
             self.invalidate(pooled, is_tainted=True)
             raise

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import _process
 from ._cancel import end_statement
-from ._interrupts import is_interrupt, is_limit
+from ._interrupts import heard, is_interrupt, is_limit
 from ._pool import Pool
 from ._pooled import Pooled
 from ._server_errors import is_read_only
@@ -46,7 +46,7 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
     try:
         with shield:
             has_begun = True
-            driver.commit(pooled.connection, pool.options.settle_timeout)
+            heard(driver.commit, pooled.connection, pool.options.settle_timeout)
             shield.has_committed = True
             pooled.commits += 1
             _clean_and_give_back(pool, pooled, pool.options.settle_timeout)
@@ -102,7 +102,7 @@ def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
         return
     try:
         if driver.transactional and session.sent and not driver.is_settled(connection):
-            driver.rollback(connection, timeout_s)
+            heard(driver.rollback, connection, timeout_s)
             pooled.rollbacks += 1
     except driver.errors as error:
         log.debug("connection %r: rollback in process %d failed: %s", pool.alias, _process.getpid(), error)
@@ -121,9 +121,9 @@ def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float)
         if not driver.is_open(connection):
             pool.invalidate(pooled)
             return
-        driver.restore(connection)
+        heard(driver.restore, connection)
         if pool.deadlines is not None:
-            pool.deadlines.end(pooled, timeout_s)
+            heard(pool.deadlines.end, pooled, timeout_s)
         if reset:
             _reset(pool, pooled)
         if pooled.is_gone:
@@ -151,7 +151,7 @@ def _reset(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         if driver.transactional and not driver.is_settled(connection):
             driver.rollback(connection, limit_s)
     elif not pool.opener.shares_sessions:
-        driver.reset(connection, limit_s)
+        heard(driver.reset, connection, limit_s)
         if not driver.is_open(connection):
             pool.invalidate(pooled)
 

@@ -124,6 +124,7 @@ class Bolt:
     def _strike(self, frame: FrameType, event: str) -> None:
         code = frame.f_code
         self.place = f"{code.co_qualname} ({_short(code.co_filename)}:{frame.f_lineno})"
+        self.was_lost = _is_destructor(frame)  # of a library's own, which swallows it
         if _commits() > self._commits:
             self.was_settling = _is_settling(frame.f_back if event == "return" else frame)
             self.was_late = not self.was_settling
@@ -194,6 +195,14 @@ def _is_round(frame: FrameType) -> bool:
 
 def _commits() -> int:
     return int(_pool().stats()["commits"])
+
+
+def _is_destructor(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_settling(frame: FrameType | None) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
+from ..._interrupts import heard
 from ..._process import getpid
 from ...driver import Peek, Session, peek
 from ._guarded import GuardedConnection
@@ -35,9 +36,19 @@ _CLIENT_STATE = (
 
 
 class Cursor(psycopg.Cursor[Any]):
-    """A cursor whose COPY, when it is interrupted, lets the interrupt pass."""
+    """A cursor whose COPY and pipeline, when they are interrupted, let the interrupt pass."""
 
     _conn: GuardedConnection
+
+    def executemany(self, *arguments: Any, **named: Any) -> None:
+        """Run one statement for each of several sets of parameters, in a pipeline."""
+        try:
+            heard(super().executemany, *arguments, **named)
+        except psycopg.Error:
+            raise
+        except BaseException as interrupt:
+            self._conn.note(interrupt)  # psycopg was about to begin or to end its pipeline
+            raise
 
     @contextlib.contextmanager
     def copy(self, *arguments: Any, **named: Any) -> Iterator[Any]:

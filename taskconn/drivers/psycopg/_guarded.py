@@ -74,7 +74,7 @@ class GuardedConnection(psycopg.Connection[Any]):
                 hear_limit(self.session.deadline, error)
             raise
         except BaseException as interrupt:
-            self._note(interrupt)
+            self.note(interrupt)
             raise
 
     def _check_connection_ok(self) -> None:
@@ -119,7 +119,7 @@ class GuardedConnection(psycopg.Connection[Any]):
         except psycopg.Error:
             raise
         except BaseException as interrupt:
-            self._note(interrupt)
+            self.note(interrupt)
             raise
         return answer
 
@@ -157,7 +157,7 @@ class GuardedConnection(psycopg.Connection[Any]):
 
     # -- private -----------------------------------------------------------------------------------------
 
-    def _note(self, interrupt: BaseException) -> None:
+    def note(self, interrupt: BaseException) -> None:
         """Note what interrupted an exchange, and drop the connection if a reply is due."""
         pgconn = self.pgconn
         if pgconn.transaction_status in _AT_REST and pgconn.pipeline_status == pq.PipelineStatus.OFF:

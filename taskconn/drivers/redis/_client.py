@@ -8,6 +8,7 @@ import redis
 import redis.client
 from redis.exceptions import RedisError
 
+from ..._interrupts import heard
 from ...errors import TaintedConnectionError
 from ._connections import SafePool
 
@@ -31,7 +32,7 @@ class _Pipeline(redis.client.Pipeline):
         """Send a command at once, while watching."""
         self._refuse_interrupted()
         try:
-            return super().immediate_execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py's
+            return heard(super().immediate_execute_command, *arguments, **options)
         except RedisError:
             raise
         except BaseException as interrupt:
@@ -43,11 +44,12 @@ class _Pipeline(redis.client.Pipeline):
     def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 -- redis-py's signature
         """Send what was collected."""
         self._refuse_interrupted()
-        return super().execute(raise_on_error)
+        executed: list[Any] = heard(super().execute, raise_on_error)
+        return executed
 
     def reset(self) -> None:  # type: ignore[override]  # as redis-py's own pipeline has it
         """Begin anew."""
-        super().reset()
+        heard(super().reset)
         self._interrupt = ""
 
     def _refuse_interrupted(self) -> None:
@@ -55,8 +57,24 @@ class _Pipeline(redis.client.Pipeline):
             raise TaintedConnectionError(self.connection_pool.session.alias, self._interrupt)
 
 
+class _PubSub(redis.client.PubSub):
+    """A subscription whose interrupts redis-py does not swallow."""
+
+    def execute_command(self, *arguments: Any) -> Any:
+        """Subscribe, or no longer."""
+        return heard(super().execute_command, *arguments)
+
+    def get_message(self, *arguments: Any, **options: Any) -> Any:
+        """Wait for a message."""
+        return heard(super().get_message, *arguments, **options)
+
+
 class Client(redis.Redis):
-    """A `redis.Redis` over a `SafePool`. Interrupted, it connects anew by itself."""
+    """
+    A `redis.Redis` over a `SafePool`. Interrupted, it connects anew by itself.
+
+    redis-py counts what it does for OpenTelemetry, wanted or not, and swallows what strikes meanwhile.
+    """
 
     connection_pool: SafePool
     connection: Any
@@ -65,12 +83,20 @@ class Client(redis.Redis):
         """Make a pipeline."""
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
+    def pubsub(self, **options: Any) -> redis.client.PubSub:
+        """Make a subscription."""
+        return _PubSub(self.connection_pool, **options)  # type: ignore[no-untyped-call]  # redis-py's
+
+    def close(self) -> None:
+        """Give the client's connections back."""
+        heard(super().close)
+
     def execute_command(self, *arguments: Any, **options: Any) -> Any:
         """Send a command and read its reply; a client with a single connection has no pool to look after it."""
         if self.connection is None:
-            return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py's
+            return heard(super().execute_command, *arguments, **options)
         try:
-            return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py's
+            return heard(super().execute_command, *arguments, **options)
         except RedisError:
             raise
         except BaseException:

@@ -11,6 +11,7 @@ import sqlalchemy.engine
 import sqlalchemy.orm
 from sqlalchemy.exc import InvalidRequestError
 
+from ..._interrupts import errors_ignored
 from ..._process import getpid
 from ...driver import Peek, Session, peek
 from ._guard import Guard, immortalise
@@ -31,6 +32,12 @@ class TaskSession(sqlalchemy.orm.Session):
         if not nested:
             self._refuse("begin")
         return super().begin(nested=nested)
+
+    execute: Any = unmasked(sqlalchemy.orm.Session.execute)
+    scalar: Any = unmasked(sqlalchemy.orm.Session.scalar)
+    scalars: Any = unmasked(sqlalchemy.orm.Session.scalars)
+    get: Any = unmasked(sqlalchemy.orm.Session.get)
+    refresh: Any = unmasked(sqlalchemy.orm.Session.refresh)
 
     @unmasked
     def commit(self) -> None:
@@ -138,7 +145,7 @@ class Connection(sqlalchemy.engine.Connection):
     def retract(self) -> None:
         """End the lease's session, which is of no use afterwards."""
         orm, self._orm = self._orm, None
-        with contextlib.suppress(Exception):
+        with errors_ignored():
             if orm is not None:
                 orm.finish()
             if self.in_transaction():  # begun by hand, and nothing was sent
@@ -248,7 +255,7 @@ class Connection(sqlalchemy.engine.Connection):
     def _forget(self) -> None:
         """Let SQLAlchemy know: there is nothing left that it could say."""
         self.retract()
-        with contextlib.suppress(Exception):
+        with errors_ignored():
             super().close()
 
     def _refuse(self, verb: str) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.default import DefaultDialect
 
 from ..._descriptors import TimeLimit, present, shut
+from ..._interrupts import errors_ignored, heard
 from ..._process import Socket, getpid
 from ..._server_errors import hear_limit
 from ...driver import Session
@@ -108,7 +109,7 @@ class Guard(Session):
         was_pending = self.pending
         self.pending = True
         try:
-            returned = call(*arguments, **named)
+            returned = heard(call, *arguments, **named)
             self.pending = was_pending
         except self._errors as error:
             if not self._dialect.is_disconnect(error, self.raw, None):  # type: ignore[arg-type]  # a DBAPI error
@@ -251,7 +252,7 @@ class Guard(Session):
     def end(self, timeout_s: float) -> None:
         """Say goodbye and close."""
         if not self.is_closed and self.owner_pid == getpid():
-            with self.within(timeout_s), contextlib.suppress(Exception):
+            with self.within(timeout_s), errors_ignored():
                 self.is_closed = True
                 self._library.abandon(self.raw)
                 self.raw.close()
@@ -267,6 +268,6 @@ class Guard(Session):
         if not self.is_closed and self.owner_pid == getpid():
             shut(self.sockets())
             self.is_closed = True
-            with contextlib.suppress(Exception):
+            with errors_ignored():
                 self._library.abandon(self.raw)
                 self.raw.close()
