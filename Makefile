@@ -24,7 +24,7 @@ help:
 	@echo 'make servers   MariaDB, PostgreSQL, PgBouncer and Redis for the tests, and what mysqlclient is built with'
 	@echo 'make mysqlclient   that client library, built from source, into .venv'
 	@echo 'make test      all tests, with private servers'
-	@echo 'make drivers   the tests of every driver, of those not proven yet too, and a short matrix'
+	@echo 'make drivers   the tests of every driver, and a short matrix'
 	@echo 'make matrix    every promise of every driver in every combination, and docs/drivers/matrix.md of it (long)'
 	@echo 'make fuzz      thousands of signals at random moments for every driver, and a table of what came of it (long)'
 	@echo 'make sweep     interrupts at every point of what a task does, for every driver (long)'
@@ -53,11 +53,8 @@ servers:
 mysqlclient: venv
 	@.ci/mysqlclient
 
-# Without what interrupts two MySQL clients, which still mask one in some hundred: `make drivers` has it.
-UNPROVEN := --ignore=tests/drivers/test_mysql_clients.py -k "matrix or not (mysqldb or mysqlconnector)"
-
 test: venv mysqlclient servers
-	$(PYTEST) $(UNPROVEN) $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 drivers: venv mysqlclient servers
 	$(PYTEST) tests/drivers tests/matrix $(PYTEST_ARGS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +29,8 @@ class DriverRow:
         attribute: Name of its `Driver` class there.
         package: Package on PyPI that it needs; "" if none.
         extra: Extra of taskconn that installs the package; "" if none.
+        told_at: Where the package says its version, ``module:attribute``; "" if it is another package's driver.
+        least: Oldest version of it that the extra admits.
         takes_any: Does it answer to ``scheme+anything`` too?
     """
 
@@ -34,17 +38,35 @@ class DriverRow:
     attribute: str
     package: str = ""
     extra: str = ""
+    told_at: str = ""
+    least: str = ""
     takes_any: bool = False
 
 
-_PSYCOPG = DriverRow("taskconn.drivers.psycopg", "Psycopg", "psycopg", "postgresql")
-_PSYCOPG2 = DriverRow("taskconn.drivers.psycopg2", "Psycopg2", "psycopg2", "psycopg2")
+_PSYCOPG = DriverRow("taskconn.drivers.psycopg", "Psycopg", "psycopg", "postgresql", "psycopg:__version__", "3.2.1")
+_PSYCOPG2 = DriverRow("taskconn.drivers.psycopg2", "Psycopg2", "psycopg2", "psycopg2", "psycopg2:__version__", "2.9.5")
 _MYSQLCONNECTOR = DriverRow(
-    "taskconn.drivers.mysqlconnector", "MySQLConnector", "mysql-connector-python", "mysqlconnector"
+    "taskconn.drivers.mysqlconnector",
+    "MySQLConnector",
+    "mysql-connector-python",
+    "mysqlconnector",
+    "mysql.connector:__version__",
+    "8.4",
 )
-_MYSQLDB = DriverRow("taskconn.drivers.mysqldb", "MySQLdb", "mysqlclient", "mysqlclient")
-_PYMYSQL = DriverRow("taskconn.drivers.pymysql", "PyMySQL", "PyMySQL", "mysql")
-_REDIS = DriverRow("taskconn.drivers.redis", "Redis", "redis", "redis")
+_MYSQLDB = DriverRow(
+    "taskconn.drivers.mysqldb", "MySQLdb", "mysqlclient", "mysqlclient", "MySQLdb.release:__version__", "2.2"
+)
+_PYMYSQL = DriverRow("taskconn.drivers.pymysql", "PyMySQL", "PyMySQL", "mysql", "pymysql:VERSION_STRING", "1.1")
+_REDIS = DriverRow("taskconn.drivers.redis", "Redis", "redis", "redis", "redis:__version__", "5")
+_SQLALCHEMY = DriverRow(
+    "taskconn.drivers.sqlalchemy",
+    "SQLAlchemy",
+    "SQLAlchemy",
+    "sqlalchemy",
+    "sqlalchemy:__version__",
+    "2.0.22",
+    takes_any=True,
+)
 _SQLITE = DriverRow("taskconn.drivers.sqlite", "SQLite")
 
 #: Scheme to driver. A new driver is one file in this folder and its rows here.
@@ -60,7 +82,7 @@ TABLE: Mapping[str, DriverRow] = {
     "postgresql+psycopg2": _PSYCOPG2,
     "redis": _REDIS,
     "rediss": _REDIS,
-    "sqlalchemy": DriverRow("taskconn.drivers.sqlalchemy", "SQLAlchemy", "SQLAlchemy", "sqlalchemy", takes_any=True),
+    "sqlalchemy": _SQLALCHEMY,
     "sqlite": _SQLITE,
     "unix": _REDIS,
 }
@@ -124,8 +146,20 @@ def _import_own(row: DriverRow, scheme: str, alias: str) -> type[Driver[Any]]:
         if not row.package or (error.name or "").partition(".")[0] == "taskconn":
             raise
         raise DriverNotInstalledError(alias, scheme, row.package, row.extra, _reason(row, error)) from error
+    if row.told_at:
+        library, _, name = row.told_at.partition(":")
+        installed = str(getattr(sys.modules.get(library), name, row.least))
+        if _numbers(installed) < _numbers(row.least):
+            reason = f"version {installed} is too old: {row.least} is the oldest that it works with"
+            raise DriverNotInstalledError(alias, scheme, row.package, row.extra, reason)
     driver: type[Driver[Any]] = getattr(module, row.attribute)
     return driver
+
+
+def _numbers(version: str) -> list[int]:
+    """Read a version for comparison; what follows its numbers (``2.0.0b1``, ``2.9.9 (dt dec pq3)``) does not count."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return [int(number) for number in found[0].split(".")] if found is not None else []
 
 
 def _import_foreign(row: DriverRow, scheme: str, alias: str) -> type[Driver[Any]]:

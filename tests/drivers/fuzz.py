@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from taskconn._interrupts import add_interrupts
+from taskconn._interrupts import add_interrupts, noting
 from taskconn.driver import Driver
 from taskconn.errors import TaintedConnectionError
 from tests.drivers.rows import ROWS, Row, target_of
@@ -104,7 +104,7 @@ def main() -> None:
     """Read the command line."""
     name, url, interrupts, *seed = sys.argv[1:]
     add_interrupts((Interrupt,))  # as the task systems do with their limits
-    signal.signal(signal.SIGALRM, _bolt.strike)
+    signal.signal(signal.SIGALRM, noting(_bolt.strike))  # as the task systems' are
     row = ROWS[name]
     print(json.dumps(fuzz(row, row.driver(), url, int(interrupts), int(seed[0]) if seed else 0)))
 

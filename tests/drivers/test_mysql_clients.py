@@ -25,6 +25,9 @@ from tests.support.databases import MySQLDatabase
 from tests.support.process import Script
 from tests.support.wire import Wire
 
+#: What only a hang reaches, in seconds; what is waited for would take longer still.
+_HANG_S = 20
+
 _CLIENTS = [ROWS[name] for name in ("mysqldb", "mysqlconnector") if name in ROWS]
 
 pytestmark = pytest.mark.parametrize("row", _CLIENTS, ids=lambda row: row.name)
@@ -117,7 +120,7 @@ def test_commit_without_an_answer_stays_pending(driver: Driver[Any], watched: tu
     with pytest.raises(driver.errors):
         driver.commit(db, 0.3)
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < _HANG_S
     assert db.session.pending
     assert not db.session.closed_by_hand
     assert not driver.is_open(db)
@@ -189,13 +192,13 @@ def test_unread_stream_that_takes_too_long_is_given_up_at_commit(row: Row, drive
     cursor.close()
     streaming = type(cursor).__mro__[2]
     cursor = db.cursor(streaming) if row.name == "mysqldb" else db.cursor()
-    cursor.execute("SELECT seq FROM seq_1_to_100000000")
+    cursor.execute("SELECT seq FROM seq_1_to_10000000000")
 
     started = time.monotonic()
     with pytest.raises(driver.errors):
         driver.commit(db, 0.2)
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < _HANG_S
     assert not db.session.pending
     assert not driver.is_open(db)
     cursor.close()
@@ -240,9 +243,9 @@ def test_interrupt_is_heard_at_once_and_taints(driver: Driver[Any], db: Any, str
     strike_soon()
     started = time.monotonic()
     with pytest.raises(SoftTimeLimitExceeded):
-        _execute(db, "SELECT SLEEP(5)")
+        _execute(db, "SELECT SLEEP(60)")
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < _HANG_S
     assert driver.has_pending_reply(db)
     assert not driver.is_open(db)
     with pytest.raises(TaintedConnectionError, match="Let SoftTimeLimitExceeded end the task") as caught:
@@ -256,7 +259,7 @@ def test_cleaning_up_after_an_interrupt_does_not_mask_it(db: Any, strike_soon: C
     def use_and_clean_up() -> None:
         try:
             with db, db.cursor() as cursor:
-                cursor.execute("SELECT SLEEP(5)")
+                cursor.execute("SELECT SLEEP(60)")
         finally:
             db.rollback()
 
@@ -267,14 +270,32 @@ def test_cleaning_up_after_an_interrupt_does_not_mask_it(db: Any, strike_soon: C
 
 
 @pytest.fixture
-def busy(driver: Driver[Any], db: Any) -> Iterator[tuple[threading.Thread, list[Any]]]:
+def answering(mysql_database: MySQLDatabase) -> Iterator[threading.Event]:
+    """Give the event at whose setting the server answers what waits for the lock `busy`."""
+    event = threading.Event()
+    holder = mysql_database.connect()
+    holder.cursor().execute("SELECT GET_LOCK('busy', 0)")
+
+    def hold() -> None:
+        event.wait()
+        holder.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    yield event
+    event.set()
+    thread.join()
+
+
+@pytest.fixture
+def busy(driver: Driver[Any], db: Any, answering: threading.Event) -> Iterator[tuple[threading.Thread, list[Any]]]:
     """Give a thread that waits for its answer, and the list that will have it, or its error."""
     answers: list[Any] = []
 
     def ask() -> None:
         try:
             with db.cursor() as cursor:
-                cursor.execute("SELECT SLEEP(0.5), 'right'")
+                cursor.execute("SELECT GET_LOCK('busy', 60), 'right'")
                 answers.extend(cursor.fetchall())
         except driver.errors as error:
             answers.append(error)
@@ -285,11 +306,12 @@ def busy(driver: Driver[Any], db: Any) -> Iterator[tuple[threading.Thread, list[
     while db.touches == before:
         time.sleep(0.01)
     yield thread, answers
+    answering.set()
     thread.join()
 
 
 def test_second_thread_is_refused_and_the_first_gets_its_answer(
-    driver: Driver[Any], db: Any, busy: tuple[threading.Thread, list[Any]]
+    driver: Driver[Any], db: Any, busy: tuple[threading.Thread, list[Any]], answering: threading.Event
 ) -> None:
     """A connection that is shared by mistake gives nobody somebody else's answer."""
     thread, answers = busy
@@ -297,8 +319,9 @@ def test_second_thread_is_refused_and_the_first_gets_its_answer(
     with pytest.raises(driver.errors, match="in use by another thread"):
         _execute(db, "SELECT 'wrong'")
 
+    answering.set()
     thread.join()
-    assert [tuple(answer) for answer in answers] == [(0, "right")]
+    assert [tuple(answer) for answer in answers] == [(1, "right")]
     assert _rows(db, "SELECT 'mine'") == [("mine",)]
 
 
@@ -308,11 +331,10 @@ def test_invalidation_wakes_a_thread_that_waits(
     """Dropping a connection from another thread neither waits for its answer nor leaves the thread waiting."""
     thread, answers = busy
 
-    started = time.monotonic()
     driver.invalidate(db)
-    thread.join()
+    thread.join(_HANG_S)
 
-    assert time.monotonic() - started < 0.4
+    assert not thread.is_alive()
     assert isinstance(answers[0], driver.errors)
 
 
@@ -349,7 +371,7 @@ def test_frozen_server_is_given_up_in_time(row: Row, tls_server: MariaDB, transp
         driver.close(connections[3], 0.3)
         with pytest.raises(driver.errors):
             driver.open(target_of(url), 0.3)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < _HANG_S
     finally:
         tls_server.resume()
     for db in connections:
@@ -398,7 +420,7 @@ if state == "in a query":
     answers = []
     def ask():
         cursor = db.cursor()
-        cursor.execute("SELECT SLEEP(0.7), 'right'")
+        cursor.execute("SELECT SLEEP(3), 'right'")
         answers.extend(cursor.fetchall())
         cursor.close()
     busy = threading.Thread(target=ask)
@@ -517,7 +539,7 @@ def test_reset_of_a_frozen_session_ends_in_time(driver: Driver[Any], watched: tu
     with pytest.raises(driver.errors):
         driver.reset(db, 0.3)
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < _HANG_S
 
 
 def test_polite_close_is_no_aborted_client(driver: Driver[Any], mysql_database: MySQLDatabase) -> None:
@@ -590,7 +612,7 @@ def test_interrupts_by_the_hundred(row: Row, tls_server: MariaDB, script: Callab
         [sys.executable, "-W", "ignore", "-m", "tests.drivers.fuzz", row.name, _url(row, tls_server, "tls"), "60"]
     )
 
-    counts = json.loads(run.succeed(timeout=60).splitlines()[-1])
+    counts = json.loads(run.succeed(timeout=240).splitlines()[-1])
 
     assert counts.pop("interrupts") == 60
     assert {name for name, number in counts.items() if number} <= {"uninterrupted", "right again", "refused"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.drivers.sweep_rows import url_of
+from tests.drivers.sweep_rows import SWEPT, url_of
 from tests.support.process import Script
 
 #: Points of each passage, in `make test`; ``SWEEP=full`` has all of them.
@@ -19,7 +19,7 @@ _POINTS = "8"
 pytestmark = pytest.mark.timeout(3600 if os.environ.get("SWEEP") == "full" else 300)
 
 
-@pytest.mark.parametrize("name", ["pymysql", "mysqldb", "mysqlconnector", "psycopg2", "sqlite"])
+@pytest.mark.parametrize("name", SWEPT)
 def test_interrupt_at_any_point_reaches_the_task_and_harms_nobody(
     name: str, request: pytest.FixtureRequest, script: Callable[..., Script]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import distributions
@@ -70,6 +71,38 @@ def test_every_extra_installs_its_package() -> None:
 
     for row in TABLE.values():
         assert not row.package or any(wanted.startswith(row.package) for wanted in extras[row.extra])
+
+
+def test_every_row_says_the_oldest_version_that_its_extra_admits() -> None:
+    """The table and `pyproject.toml` agree, and the installed package is found to be new enough by what it says."""
+    tomllib = pytest.importorskip("tomllib", reason="came with Python 3.11")
+    extras = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    for row in TABLE.values():
+        assert not row.package or f">={row.least}" in {part for wanted in extras[row.extra] for part in _bounds(wanted)}
+
+
+def _bounds(requirement: str) -> list[str]:
+    """Give the bounds of a requirement: ``psycopg[binary]>=3.2.1,<4`` has two."""
+    return re.findall(r"[<>=]+[\d.]+", requirement)
+
+
+@pytest.mark.parametrize("scheme", [scheme for scheme, row in TABLE.items() if row.told_at])
+def test_installed_version_that_is_too_old_is_refused(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that checks its settings does not start: the message has both versions, and the command to type."""
+    row = TABLE[scheme]
+    try:
+        load(scheme, "orders")
+    except DriverNotInstalledError as error:
+        pytest.skip(error.reason)
+    module, _, attribute = row.told_at.partition(":")
+    assert isinstance(getattr(sys.modules[module], attribute), str)
+
+    monkeypatch.setattr(sys.modules[module], attribute, "0.9.12 (dt dec)")
+
+    reason = rf"version 0\.9\.12 \(dt dec\) is too old: {re.escape(row.least)} is the oldest"
+    with pytest.raises(DriverNotInstalledError, match=rf"{reason}(.|\n)*'taskconn\[{row.extra}\]'"):
+        load(scheme, "orders")
 
 
 def test_schemes_are_listed() -> None:

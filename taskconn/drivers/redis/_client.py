@@ -85,7 +85,7 @@ class Client(redis.Redis):
 
     def pubsub(self, **options: Any) -> redis.client.PubSub:
         """Make a subscription."""
-        return _PubSub(self.connection_pool, **options)  # type: ignore[no-untyped-call]  # redis-py's
+        return _PubSub(self.connection_pool, **options)
 
     def close(self) -> None:
         """Give the client's connections back."""
