@@ -16,7 +16,7 @@ BENCH ?=
 BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help venv servers mysqlclient test drivers matrix fuzz sweep oldest portable coverage lint format demo bench compat guard-compat soak clean
+.PHONY: help venv servers mysqlclient test drivers matrix fuzz sweep chaos oldest portable coverage lint format demo bench compat guard-compat soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo 'make matrix    every promise of every driver in every combination, and docs/drivers/matrix.md of it (long)'
 	@echo 'make fuzz      thousands of signals at random moments for every driver, and a table of what came of it (long)'
 	@echo 'make sweep     interrupts at every point of what a task does, for every driver (long)'
+	@echo 'make chaos     workers under load while servers, networks and clocks fail, and docs/chaos.md of it (long)'
 	@echo 'make oldest    the contract suite with the oldest version of each client library that is admitted (long)'
 	@echo 'make portable  the tests that need no server and no fork'
 	@echo 'make coverage  all tests, and which lines they reach, in worker processes too'
@@ -68,6 +69,10 @@ fuzz: venv mysqlclient servers
 
 sweep: venv mysqlclient servers
 	SWEEP=full $(BIN)/python -m pytest -rP tests/drivers/test_sweep.py $(PYTEST_ARGS)
+
+chaos: venv
+	@.ci/servers chaos
+	$(BIN)/python -m tests.chaos --write docs/chaos.md
 
 oldest: venv servers
 	@.ci/oldest $(OLDEST)
