@@ -15,6 +15,7 @@ _TABLES = {
     "fake": "fake",
     "opening": "opening",
     "fork": "forks",
+    "guard": "guard",
     "memory": "memory",
     "import": "imports",
     "growth": "growth",

@@ -76,7 +76,7 @@ def _rows(urls: dict[str, str], apps: Path | None) -> Iterator[stock.Stock]:
         for name, url in urls.items():
             text = text.replace("{" + name + "}", url)
         for app in json.loads(text):
-            yield stock.Stock(f"others', {app['name']}", _application(apps, app), ("run",))
+            yield stock.Stock(f"of others, {app['name']}", _application(apps, app), ("run",))
 
 
 def _application(folder: Path, app: dict[str, Any]) -> Any:
