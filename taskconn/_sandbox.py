@@ -82,6 +82,7 @@ class SandboxPool(Pool[Any]):
     def put_back(self, pooled: Pooled[Any]) -> None:
         """Leave the connection to the lease around this one, which has sent something by now."""
         pooled.holder = None
+        pooled.session.refusal = _refuser(self.alias)
         self._count_as_used(pooled)
 
     def _count_as_used(self, pooled: Pooled[Any]) -> None:

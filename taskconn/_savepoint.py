@@ -59,6 +59,11 @@ class Savepoint(Generic[C]):
         self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
     ) -> None:
         lease, self._lease = self._lease, None
+        if lease is None or lease._pooled is not self._pooled:  # noqa: SLF001 -- a savepoint is a part of its lease
+            if exception is not None:
+                return
+            alias = self._alias.alias if isinstance(self._alias, Handle) else self._alias
+            raise SavepointError(alias, "it is not open, or its lease has ended before it", "Nest `with` blocks.")
         pooled, session = self._pooled, self._pooled.session
         if session.refusal == self._refuse:
             session.refusal = None

@@ -140,6 +140,7 @@ def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float)
     else:
         session.sent = 0  # a proxy that keeps the connection has nothing to settle any more
         session.settled_by_hand = False
+        session.refusal = None  # left by an interrupt on the way into, or out of, what refuses
         pool.give_back(pooled)
 
 

@@ -171,6 +171,25 @@ def test_block_is_not_entered_twice() -> None:
             pass
 
 
+def test_block_that_outlives_its_lease_says_nothing() -> None:
+    """The connection may be another task's by then: nothing is sent, and it may be settled by hand again."""
+    app = fake()
+    block = savepoint(app.handle)
+
+    with app.lease() as db:
+        block.__enter__()
+        db.execute("inside")
+    calls = db.calls[:]
+    with pytest.raises(SavepointError, match="its lease has ended before it"):
+        block.__exit__(None, None, None)
+
+    assert db.calls == calls
+    with app.lease() as same:
+        same.execute("by hand")
+        same.commit()
+    assert same is db
+
+
 def test_interrupt_costs_the_connection() -> None:
     """A limit that leaves a block, and is swallowed, has the lease rolled back and its connection dropped."""
     app = fake()
