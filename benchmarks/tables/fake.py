@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+import signal
 import statistics
 import sys
 import threading
@@ -21,6 +21,7 @@ from dbutils.pooled_db import PooledDB
 
 import taskconn
 import taskconn.celery
+from taskconn._shield import Shield
 from taskconn.testing import FakeDriver
 
 from ..harness import Case, Column, Contender, Measure, Table
@@ -212,11 +213,7 @@ def _alone(make: Callable[[], AbstractContextManager[Once]], times: int) -> Cont
             calls = count_calls(once)
 
             def measure() -> Mapping[str, float]:
-                repeat = itertools.repeat(None, times)
-                started = time.thread_time_ns()
-                for _ in repeat:
-                    once()
-                return {"ns": (time.thread_time_ns() - started) / times, "calls": calls}
+                return {"ns": _time(once, times), "calls": calls}
 
             yield measure
 
@@ -279,10 +276,7 @@ def _in_celery(times: int) -> Contender:
         @app.task
         def task() -> tuple[float, int]:
             calls = count_calls(once)
-            started = time.thread_time_ns()
-            for _ in range(times):
-                once()
-            return (time.thread_time_ns() - started) / times, calls
+            return _time(once, times), calls
 
         def measure() -> Mapping[str, float]:
             ns, calls = task.apply().get()
@@ -293,13 +287,53 @@ def _in_celery(times: int) -> Contender:
     return contender
 
 
+def _shield(signals: tuple[int, ...], times: int) -> Contender:
+    """Measure what keeps signals out of a COMMIT, where so many of them have handlers in Python."""
+
+    @contextmanager
+    def contender() -> Iterator[Measure]:
+        def once() -> None:
+            with Shield("bench"):
+                pass
+
+        def measure() -> Mapping[str, float]:
+            kept = {number: signal.signal(number, signal.default_int_handler) for number in signals}
+            try:
+                return {"ns": _time(once, times), "calls": count_calls(once)}
+            finally:
+                for number, handler in kept.items():
+                    signal.signal(number, handler)
+
+        yield measure
+
+    return contender
+
+
+def _time(once: Once, times: int) -> float:
+    """Give the nanoseconds of CPU of one *once*: the median of ten batches."""
+    repeat = range(max(1, times // 10))
+    taken = []
+    for _ in range(10):
+        started = time.thread_time_ns()
+        for _ in repeat:
+            once()
+        taken.append((time.thread_time_ns() - started) / len(repeat))
+    return statistics.median(taken)
+
+
 def cases(stage: Stage) -> Iterator[Case]:
-    """Give one thread, then eight."""
+    """Give one thread, then eight; and the shield of a commit."""
     alone = {name: _alone(make, stage.times(20_000)) for name, make in CONTENDERS.items()}
     alone["@taskconn.with_db in a Celery task"] = _in_celery(stage.times(20_000))
     yield Case("1 thread", alone)
     times = stage.times(2_000)
     yield Case("8 threads", {name: together(make, 8, times) for name, make in CONTENDERS.items()})
+
+    shields = {
+        "one handler in Python, SIGINT": _shield((), stage.times(20_000)),
+        "three, as in a child of Celery": _shield((signal.SIGTERM, signal.SIGUSR1), stage.times(20_000)),
+    }
+    yield Case("the shield of a COMMIT, which a lease without a statement has not", shields, in_picture=False)
 
 
 TABLE = Table(

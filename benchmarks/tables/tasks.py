@@ -251,7 +251,7 @@ def _contender(make: Callable[..., Client], stage: Stage, way: Way, work: str, t
     def contender() -> Iterator[Measure]:
         who = uuid.uuid4().hex
         client = make(stage)
-        trips = _round_trips(make, stage, way, work)
+        trips = count_round_trips(make, stage, way, work)
         with ExitStack() as stack:
             once = stack.enter_context(way(client, _work(client, work, who)))
             crew = _Crew(once, threads, times) if threads > 1 else None
@@ -280,7 +280,7 @@ def _work(client: Client, work: str, who: str) -> Work:
     return lambda connection: client.insert(connection, who)
 
 
-def _round_trips(make: Callable[..., Client], stage: Stage, way: Way, work: str) -> float:
+def count_round_trips(make: Callable[..., Client], stage: Stage, way: Way, work: str) -> float:
     """Count the round trips of a task that finds what it needs opened, over a wire that counts."""
     times = 5
     with Wire(make(stage).arguments["port"]) as wire:
