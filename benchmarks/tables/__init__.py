@@ -12,6 +12,7 @@ __all__ = ["load", "names"]
 _TABLES = {
     "tasks": "tasks",
     "celery": "celery_tasks",
+    "rq": "rq_workers",
     "fake": "fake",
     "opening": "opening",
     "fork": "forks",
