@@ -199,6 +199,20 @@ def count(db: Any) -> None:
         say("counted", cursor.fetchone()[0])
 
 
+@app.task
+@with_db
+def ask(db: Any, question: str) -> None:
+    """Ask, and tell the first value of the answer, or what ended it and after how many seconds."""
+    began = time.monotonic()
+    try:
+        with db.cursor() as cursor:
+            cursor.execute(question)
+            say("answer", float(cursor.fetchone()[0]))
+    except BaseException as error:
+        say("ended-by", type(error).__name__, round(time.monotonic() - began, 2))
+        raise
+
+
 by_proxy = taskconn.proxy()
 
 

@@ -28,6 +28,19 @@ def note(db: Any, name: str) -> None:
 
 
 @with_db
+def ask(db: Any, question: str) -> float:
+    """Ask; gives the first value of the answer, or prints what ended it and after how many seconds."""
+    began = time.monotonic()
+    try:
+        with db.cursor() as cursor:
+            cursor.execute(question)
+            return float(cursor.fetchone()[0])
+    except BaseException as error:
+        print("ENDED BY", type(error).__name__, time.monotonic() - began, flush=True)
+        raise
+
+
+@with_db
 def insert(db: Any, name: str) -> str:
     """Write one row."""
     note(db, name)

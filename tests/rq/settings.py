@@ -10,7 +10,11 @@ from tests.rq import jobs
 
 REDIS_URL = os.environ["TEST_REDIS_URL"]
 TASKCONN_DATABASES = {
-    "default": {"url": os.environ["TEST_DATABASE_URL"], "warm": bool(os.environ.get("TEST_WARM"))},
+    "default": {
+        "url": os.environ["TEST_DATABASE_URL"],
+        "warm": bool(os.environ.get("TEST_WARM")),
+        "deadline": bool(os.environ.get("TEST_DEADLINE")),
+    },
     "other": os.environ["TEST_DATABASE_URL"],
 }
 
