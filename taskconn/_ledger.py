@@ -60,11 +60,13 @@ class _Dialect:
         create: Statements that make the table, unless it is there.
         claim: Inserts an entry, or counts a repeat; waits for a transaction that has just inserted it.
         delete: Deletes the oldest entries: before a time, so many at the most.
+        tells_inserts: Does `claim` change one row if it inserts, and two if it finds one?
     """
 
     create: tuple[str, ...]
     claim: str
     delete: str
+    tells_inserts: bool = False
 
 
 #: `Driver.dialect` -> its SQL.
@@ -73,8 +75,9 @@ DIALECTS: Mapping[str, _Dialect] = {
         (_MYSQL,),
         _INSERT + "ON DUPLICATE KEY UPDATE repeats = repeats + 1",
         "DELETE FROM taskconn_ledger WHERE written_at < %s ORDER BY written_at LIMIT %s",
+        tells_inserts=True,
     ),
-    "postgresql": _Dialect((_STANDARD, _INDEX), _INSERT + _ON_CONFLICT, _DELETE),
+    "postgresql": _Dialect((_STANDARD, _INDEX), _INSERT + _ON_CONFLICT + " RETURNING result, repeats", _DELETE),
     "sqlite": _Dialect((_STANDARD, _INDEX), _INSERT + _ON_CONFLICT, _DELETE),
 }
 
@@ -128,13 +131,18 @@ def claim(driver: Driver[Any], connection: Any, alias: str, entry: Entry) -> tup
     """
     sql, digest = _sql(driver.dialect, alias), entry.digest
     try:
-        driver.run(connection, sql.claim, (digest, _shown(entry.name), _shown(entry.key), int(time.time())))
-        (row,), _ = driver.run(connection, _SELECT, (digest,))
+        parameters = (digest, _shown(entry.name), _shown(entry.key), int(time.time()))
+        rows, changed = driver.run(connection, sql.claim, parameters)
+        if sql.tells_inserts and changed == 1:
+            return None, 0
+        if not rows:
+            rows, _ = driver.run(connection, _SELECT, (digest,))
     except driver.errors as error:
         if _is_missing(error):
             raise LedgerMissingError(alias, ";\n".join(sql.create)) from error
         raise
-    return row[0], int(row[1])
+    ((result, repeats),) = rows
+    return result, int(repeats)
 
 
 def keep(driver: Driver[Any], connection: Any, entry: Entry, result: str) -> bool:

@@ -142,6 +142,20 @@ def test_prune_deletes_the_oldest_first(row: Row, made: Handle[Any], monkeypatch
     assert left == ([(400,)], left[1])
 
 
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS.values() if row.driver.transactional and row.has_server], ids=lambda row: row.name
+)
+def test_first_delivery_costs_two_statements(made: Handle[Any]) -> None:
+    """One statement claims, and says that it is the first; one keeps the result."""
+
+    def first(driver: Any, db: Any) -> int:
+        claim(driver, db)
+        _ledger.keep(driver, db, ENTRY, "null")
+        return int(driver.session(db).sent)
+
+    assert transact(made, first) == 2
+
+
 def _dictionaries(db: Any) -> None:
     db.cursorclass = pymysql.cursors.DictCursor
 
