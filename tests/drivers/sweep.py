@@ -131,7 +131,7 @@ class Bolt:
         signal.raise_signal(signal.SIGUSR1)
 
     def _step(self, frame: FrameType, event: str, argument: object) -> None:
-        if event != "c_exception" and frame.f_code.co_filename not in _OWN:
+        if _is_point(frame, event, argument):
             self._count += 1
             if self._count == self._at:
                 sys.setprofile(None)
@@ -148,13 +148,9 @@ class Bolt:
         return self._step_rounds
 
     def _note(self, frame: FrameType, event: str, argument: object) -> None:
-        if event == "c_exception" or frame.f_code.co_filename in _OWN:
+        if not _is_point(frame, event, argument):
             return
         self._count += 1
-        if event == "return" and not _has_returned(frame):  # an exception passes: nothing is heard meanwhile
-            return
-        if event == "c_call" and argument.__name__ not in _WAITING:  # type: ignore[attr-defined]  # a function
-            return
         self._seen.setdefault(hash((self._way(frame), frame.f_code, frame.f_lasti, event)), self._count)
 
     def _note_rounds(self, frame: FrameType, event: str, argument: object) -> Any:
@@ -185,8 +181,13 @@ _WAITING = {"acquire", "connect", "do_handshake", "poll", "read", "recv", "recv_
 _WAITING |= {"sleep", "write"}
 
 
-def _has_returned(frame: FrameType) -> bool:
-    return frame.f_code.co_code[frame.f_lasti] in _RETURNS
+def _is_point(frame: FrameType, event: str, argument: Any) -> bool:
+    """Tell whether Python would hear a signal here; not while an exception passes."""
+    if frame.f_code.co_filename in _OWN:
+        return False
+    if event == "return":
+        return frame.f_code.co_code[frame.f_lasti] in _RETURNS
+    return event != "c_exception" and (event != "c_call" or argument.__name__ in _WAITING)
 
 
 def _is_round(frame: FrameType) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import redis
@@ -13,6 +14,9 @@ from ...errors import TaintedConnectionError
 from ._connections import SafePool
 
 __all__ = ["Client"]
+
+#: How often one looks who waits for a subscription of another thread's, in seconds.
+_POLL_S = 0.02
 
 
 class _Pipeline(redis.client.Pipeline):
@@ -57,8 +61,48 @@ class _Pipeline(redis.client.Pipeline):
             raise TaintedConnectionError(self.connection_pool.session.alias, self._interrupt)
 
 
+class _Event:
+    """
+    Stand for a `threading.Event` that has no lock.
+
+    An interrupt that strikes in `threading` as it takes the lock of an event leaves it locked, and redis-py takes it in
+    the destructor of a subscription: the process would hang there.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Tell."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Let those who wait go on."""
+        self._is_set = True
+
+    def clear(self) -> None:
+        """Let them wait."""
+        self._is_set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait; redis-py does where a thread listens before another one subscribes."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._is_set and (deadline is None or time.monotonic() < deadline):
+            time.sleep(_POLL_S if deadline is None else max(0, min(_POLL_S, deadline - time.monotonic())))
+        return self._is_set
+
+
 class _PubSub(redis.client.PubSub):
-    """A subscription whose interrupts redis-py does not swallow."""
+    """A subscription whose interrupts redis-py neither swallows, nor waits for ever after."""
+
+    @property
+    def subscribed_event(self) -> Any:
+        """Is there a subscription?"""
+        return self._event
+
+    @subscribed_event.setter
+    def subscribed_event(self, _: object) -> None:
+        self._event = _Event()
 
     def execute_command(self, *arguments: Any) -> Any:
         """Subscribe, or no longer."""
