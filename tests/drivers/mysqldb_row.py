@@ -20,7 +20,7 @@ class MySQLdbRow(PyMySQLRow):
 
     def half_read(self, connection: Any) -> Any:
         cursor = connection.cursor(MySQLdb.cursors.SSCursor)
-        cursor.execute("SELECT seq FROM seq_1_to_20000")
+        cursor.execute(f"SELECT seq FROM seq_1_to_{self.unread}")
         assert cursor.fetchone() == (1,)
         return cursor
 

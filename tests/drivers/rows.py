@@ -44,6 +44,7 @@ class Row:
         scheme: Of the URLs that choose it.
         stays: What a task leaves behind stays for the next one unless `reset=True` is asked for, and why.
         asks_while_reading: Can the library ask something while rows of another answer are unread?
+        unread: Rows of the reply that `half_read` leaves.
         not_swept: Passages of `sweep.py` that it does not have.
         plain, tls: Connect arguments without TLS, and with it; ``{authority}`` is the file to trust.
         package: What it needs of PyPI, besides SQLAlchemy; "" is what the driver names.
@@ -59,6 +60,7 @@ class Row:
     family: ClassVar[str]
     scheme: ClassVar[str]
     asks_while_reading = False
+    unread = 20000
     not_swept: ClassVar[frozenset[str]] = frozenset()
     stays: ClassVar[Mapping[str, str]] = {}
     plain: ClassVar[Mapping[str, str]] = {}
@@ -146,7 +148,7 @@ class PyMySQLRow(Row):
 
     def half_read(self, connection: Any) -> Any:
         cursor = connection.cursor(pymysql.cursors.SSCursor)
-        cursor.execute("SELECT seq FROM seq_1_to_20000")
+        cursor.execute(f"SELECT seq FROM seq_1_to_{self.unread}")
         assert cursor.fetchone() == (1,)
         return cursor
 
@@ -226,7 +228,7 @@ class PsycopgRow(_PostgreSQLRow):
         return url
 
     def half_read(self, connection: Any) -> Any:
-        rows = connection.cursor().stream("SELECT generate_series(1, 20000)")
+        rows = connection.cursor().stream(f"SELECT generate_series(1, {self.unread})")
         assert next(rows) == (1,)
         return rows
 
@@ -246,7 +248,7 @@ class Psycopg2Row(_PostgreSQLRow):
 
     def half_read(self, connection: Any) -> Any:
         cursor = connection.cursor("half")
-        cursor.execute("SELECT generate_series(1, 20000)")
+        cursor.execute(f"SELECT generate_series(1, {self.unread})")
         assert cursor.fetchone() == (1,)
         return cursor
 
@@ -258,7 +260,7 @@ class MySQLConnectorRow(PyMySQLRow):
 
     def half_read(self, connection: Any) -> Any:
         cursor = connection.cursor()
-        cursor.execute("SELECT seq FROM seq_1_to_20000")
+        cursor.execute(f"SELECT seq FROM seq_1_to_{self.unread}")
         assert cursor.fetchone() == (1,)
         return cursor
 
@@ -412,7 +414,8 @@ class SQLAlchemyRow(Row):
 
     def half_read(self, connection: Any) -> Any:
         rows = connection.execute(
-            text("SELECT seq FROM seq_1_to_20000"), execution_options={"stream_results": True, "max_row_buffer": 1}
+            text(f"SELECT seq FROM seq_1_to_{self.unread}"),
+            execution_options={"stream_results": True, "max_row_buffer": 1},
         )
         assert rows.fetchone() == (1,)
         return rows

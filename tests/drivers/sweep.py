@@ -223,6 +223,7 @@ class Sweep:
 
     def __init__(self, row: Row, url: str) -> None:
         self.row = row
+        row.unread = 50
         self.bolt = Bolt()
         self.number = 0
         self.registry_urls = url

@@ -17,7 +17,7 @@ class _PostgreSQL(SQLAlchemyRow):
 
     def half_read(self, connection: Any) -> Any:
         options = {"stream_results": True, "max_row_buffer": 1}
-        rows = connection.execute(text("SELECT generate_series(1, 20000)"), execution_options=options)
+        rows = connection.execute(text(f"SELECT generate_series(1, {self.unread})"), execution_options=options)
         assert rows.fetchone() == (1,)
         return rows
 
