@@ -127,9 +127,11 @@ class _Worker:
         """Give the milliseconds from enqueueing a job to its result."""
         began = time.perf_counter()
         job = self._queue.enqueue(self._way.job, who, result_ttl=600)
-        if job.latest_result(timeout=60) is None:
-            raise RuntimeError(f"a job has no result: {self._script.output[-3000:]}")
-        return (time.perf_counter() - began) * 1e3
+        result = job.latest_result(timeout=60)
+        waited_ms = (time.perf_counter() - began) * 1e3
+        if result is None or result.type != result.Type.SUCCESSFUL:
+            raise RuntimeError(f"a job did not succeed: {result and result.exc_string}\n{self._script.output[-3000:]}")
+        return waited_ms
 
     def _finished(self) -> int:
         keys = (self._queue.finished_job_registry.key, self._staging.finished_job_registry.key)
