@@ -61,7 +61,7 @@ drivers: venv mysqlclient servers
 	$(PYTEST) tests/drivers tests/matrix $(PYTEST_ARGS)
 
 matrix: venv mysqlclient servers
-	MATRIX=full MATRIX_PAGE=docs/drivers/matrix.md $(BIN)/python -m pytest tests/matrix $(PYTEST_ARGS)
+	MATRIX=full MATRIX_PAGE=docs/drivers/matrix.md $(BIN)/python -m pytest -n $(WORKERS) tests/matrix $(PYTEST_ARGS)
 
 # FUZZ_SEED=7 repeats a run, as far as signals can be repeated.
 fuzz: venv mysqlclient servers
@@ -74,7 +74,7 @@ chaos: venv
 	@.ci/servers chaos
 	$(BIN)/python -m tests.chaos --write docs/chaos.md
 
-oldest: venv servers
+oldest: venv mysqlclient servers
 	@.ci/oldest $(OLDEST)
 
 portable: venv

@@ -57,7 +57,7 @@ _MYSQLDB = DriverRow(
     "taskconn.drivers.mysqldb", "MySQLdb", "mysqlclient", "mysqlclient", "MySQLdb.release:__version__", "2.2"
 )
 _PYMYSQL = DriverRow("taskconn.drivers.pymysql", "PyMySQL", "PyMySQL", "mysql", "pymysql:VERSION_STRING", "1.1")
-_REDIS = DriverRow("taskconn.drivers.redis", "Redis", "redis", "redis", "redis:__version__", "5")
+_REDIS = DriverRow("taskconn.drivers.redis", "Redis", "redis", "redis", "redis:__version__", "5.1")
 _SQLALCHEMY = DriverRow(
     "taskconn.drivers.sqlalchemy",
     "SQLAlchemy",

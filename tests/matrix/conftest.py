@@ -25,10 +25,20 @@ _RESULTS = Results()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the page, where it was asked for."""
+    """Hand what was found to the process that collects it, or write the page, where one was asked for."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["matrix"] = _RESULTS.to_json()
+        return
     page = os.environ.get("MATRIX_PAGE")
-    if page and sum(_RESULTS.passed.values()):
+    if page and _RESULTS.passed:
         _RESULTS.write(Path(page))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take in what one of several processes has found."""
+    _RESULTS.add(node.workeroutput["matrix"])
 
 
 @pytest.fixture(scope="session")

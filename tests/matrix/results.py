@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -45,22 +46,39 @@ class Results:
         """Take down a combination that can't be had, and why."""
         self.not_possible[driver, promise][reason].append(combination)
 
+    def to_json(self) -> str:
+        """Give all of it, for another process."""
+        counts = [[list(key), count] for key, count in self.passed.items()]
+        failed = [[list(key), count] for key, count in self.failed.items()]
+        impossible = [[list(key), dict(reasons)] for key, reasons in self.not_possible.items()]
+        return json.dumps([counts, failed, impossible, self.servers])
+
+    def add(self, found: str) -> None:
+        """Add what another process has found."""
+        passed, failed, impossible, servers = json.loads(found)
+        self.passed.update({(driver, promise): count for (driver, promise), count in passed})
+        self.failed.update({(driver, promise): count for (driver, promise), count in failed})
+        for (driver, promise), reasons in impossible:
+            for reason, combinations in reasons.items():
+                self.not_possible[driver, promise][reason] += combinations
+        self.servers.update(servers)
+
     def page(self) -> str:
         """Write the page."""
         lines = [_HEAD, "Run / passed / not possible:", "", f"| driver | {' | '.join(PROMISES)} |"]
         lines.append(f"|---{'|---' * len(PROMISES)}|")
         lines += [f"| {name} | {' | '.join(self._cell(name, promise) for promise in PROMISES)} |" for name in ROWS]
         total = [str(sum(counter.values())) for counter in (self.passed + self.failed, self.passed)]
-        lines += ["", f"Together {total[0]} combinations were run, and {total[1]} passed.", "", "## Versions", ""]
+        not_possible = sum(len(found) for reasons in self.not_possible.values() for found in reasons.values())
+        lines += ["", f"Together {total[0]} combinations were run, and {total[1]} passed; {not_possible} can't be had."]
+        lines += ["", "## Versions", ""]
         lines += ["| driver | package | server |", "|---|---|---|"]
         lines += [f"| {name} | {_versions(ROWS[name])} | {self.servers.get(ROWS[name].family, '')} |" for name in ROWS]
         lines += ["", f"Python {platform.python_version()} on {platform.system()}.", "", "## Not possible", ""]
         lines += ["| driver | promise | combinations | why |", "|---|---|---|---|"]
         for (driver, promise), reasons in sorted(self.not_possible.items()):
             for reason, found in reasons.items():
-                which = sorted(set(found))
-                shown = "; ".join(which[:4]) + (f"; {len(which) - 4} more" if len(which) > 4 else "")
-                lines.append(f"| {driver} | {promise} | {len(found)}: {shown} | {reason} |")
+                lines.append(f"| {driver} | {promise} | {len(found)}: {_summary(found)} | {reason} |")
         return "\n".join(lines) + "\n"
 
     def write(self, path: Path) -> None:
@@ -71,6 +89,15 @@ class Results:
         passed, failed = self.passed[driver, promise], self.failed[driver, promise]
         impossible = sum(map(len, self.not_possible.get((driver, promise), {}).values()))
         return f"{passed + failed} / {passed} / {impossible}"
+
+
+def _summary(found: list[str]) -> str:
+    """Name combinations that differ in one word after the other by the words that vary."""
+    columns = list(zip(*(words.split(", ") for words in found), strict=False))
+    if len({len(words.split(", ")) for words in found}) > 1:
+        return "; ".join(sorted(found))
+    parts = [" / ".join(dict.fromkeys(column)) for column in map(sorted, columns)]
+    return ", ".join(parts)
 
 
 def _versions(row: Row) -> str:
