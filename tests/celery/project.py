@@ -201,6 +201,14 @@ def count(db: Any) -> None:
 
 @app.task
 @with_db
+def put_slowly(db: Any, n: int) -> None:
+    """Write a row by a statement of a minute that commits by itself."""
+    db.autocommit(True)
+    db.cursor().execute("INSERT INTO visits (n) SELECT %s + SLEEP(60)", (n,))
+
+
+@app.task
+@with_db
 def ask(db: Any, question: str) -> None:
     """Ask, and tell the first value of the answer, or what ended it and after how many seconds."""
     began = time.monotonic()
