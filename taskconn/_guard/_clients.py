@@ -6,7 +6,7 @@ import _socket
 import os
 from typing import Any, NamedTuple
 
-from .._descriptors import process_sockets
+from .._descriptors import marks, process_sockets
 from .._process import Socket
 
 __all__ = ["Client", "Scanner", "address_of"]
@@ -51,6 +51,13 @@ class Scanner:
 
     def __init__(self) -> None:
         self._seen: dict[Socket, _Seen] = {}
+        self._marks: list[int] = []
+        self._is_waiting = False
+
+    def is_unchanged(self) -> bool:
+        """Tell whether no descriptor has changed since this was asked last, nor may have become a client since."""
+        before, self._marks = self._marks, marks()
+        return before == self._marks and not self._is_waiting
 
     def clients(self) -> list[Client]:
         """List the sockets that are connected to a server now."""
@@ -61,6 +68,7 @@ class Scanner:
                 unknown.append(entry)
             else:
                 present[entry] = known
+        self._is_waiting = False
         if unknown:
             present.update(self._ask(unknown))
         self._seen = present
@@ -77,6 +85,7 @@ class Scanner:
                 answers[entry] = _Seen(None)
             elif names_of[1] is not None:
                 names[entry] = names_of
+        self._is_waiting = len(answers) + len(names) < len(sockets)
         doors = _listening_ports() if names else frozenset()
         for entry, (own, peer) in names.items():
             is_accepted = isinstance(own, tuple) and own[1] in doors

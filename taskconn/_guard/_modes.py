@@ -40,6 +40,7 @@ class Guard:
         self.when_refused: Callable[[], object] | None = None
         self._scanner = Scanner()
         self._verdicts: dict[Socket, Finding | None] = {}
+        self._findings: list[Finding] = []
         self._reported: set[Socket] = set()
         self._redis = _known.RedisPools()
         self._is_looked_at = False
@@ -48,6 +49,7 @@ class Guard:
         """Change what is done from now on."""
         self.mode, self.allowed = mode, tuple(allowed)
         self._verdicts.clear()
+        self._scanner = Scanner()
         if mode != "off":
             _origins.begin()
             _process.me.guard = self
@@ -57,6 +59,11 @@ class Guard:
 
     def look(self) -> list[Finding]:
         """List the connections that would cross a fork now; what is known and what is allowed is left out."""
+        if not self._scanner.is_unchanged():
+            self._look_anew()
+        return [finding for finding in self._findings if not self._is_idle(finding)] if self._findings else []
+
+    def _look_anew(self) -> None:
         own = frozenset(_process.own_sockets())
         judged, unknown = dict[Socket, Finding | None](), list[Client]()
         for client in self._scanner.clients():
@@ -67,7 +74,7 @@ class Guard:
         if unknown:
             judged.update(self._judge(unknown))
         self._verdicts = judged
-        return [finding for finding in judged.values() if finding is not None and not self._is_idle(finding)]
+        self._findings = [finding for finding in judged.values() if finding is not None]
 
     def refuse(self) -> None:
         """
@@ -114,6 +121,8 @@ class Guard:
     def after_fork_in_child(self, parent: Owner) -> None:
         """Let what was replaced say so; tasks are not traced."""
         _trace.end()
+        if not self.found:
+            return  # what is written is copied
         if self.mode == "fence":
             for finding in self.found:
                 _fence.speak(finding)

@@ -43,6 +43,8 @@ def allow() -> None:
 
 def end() -> None:
     """Trace no more."""
+    if not _State.is_allowed:
+        return
     _State.is_allowed = False
     _origins.on_client_in_c(None)
     if _State.is_on:

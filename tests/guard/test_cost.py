@@ -58,11 +58,11 @@ print("ready", sys.getprofile())
 
 
 def test_fork_costs_one_system_call_for_each_descriptor_and_few_of_python(script: Callable[..., Script]) -> None:
-    """A fork with 50 descriptors that has nothing new asks about each once, with two calls each at most."""
+    """A fork with 50 descriptors that has nothing new asks about each once, and calls a dozen functions."""
     words = script(_FORK).succeed().split()
 
     assert 50 <= int(words[1]) <= 52
-    assert int(words[3]) <= 110
+    assert int(words[3]) <= 12
 
 
 def test_audit_event_of_others_costs_a_call_or_two(script: Callable[..., Script]) -> None:

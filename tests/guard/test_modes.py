@@ -74,11 +74,16 @@ def test_raise_lets_a_fork_without_connections_pass(run: Run) -> None:
 
 
 @pytest.mark.parametrize("mode", ["raise", "fence", "warn"])
-def test_modes_leave_alone_what_taskconn_has_opened(run: Run, mariadb: MySQLServer, mode: str) -> None:
+@pytest.mark.parametrize("scheme", ["mysql", "postgresql+psycopg2"], ids=["pymysql", "psycopg2"])
+def test_modes_leave_alone_what_taskconn_has_opened(
+    run: Run, mariadb: MySQLServer, postgresql: PostgreSQLServer, mode: str, scheme: str
+) -> None:
     """Connections of taskconn's own cross no fork anyway: its proxy may be used before and after."""
-    source = "import taskconn\nconn = taskconn.proxy()\nconn.ping()\n" + _FORKS + "conn.ping()\nprint('done')\n"
+    url = mariadb.url() if scheme == "mysql" else postgresql.url("postgres").replace("postgresql", scheme)
+    use = "conn.cursor().execute('SELECT 1')\n"
+    source = f"import taskconn\nconn = taskconn.proxy()\n{use}taskconn.guard({mode!r})\n{_FORKS}{use}print('done')\n"
 
-    output = run({"main.py": source}, guard=mode, TASKCONN_URL=mariadb.url()).succeed()
+    output = run({"main.py": source}, guard=None, TASKCONN_URL=url).succeed()
 
     assert "done" in output
     assert reports(output) == []
