@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from celery.signals import task_postrun, task_revoked
 from taskconn import with_db
 from tests.drivers.rows import ROWS, Row
 from tests.outcomes.bodies import say, wait_for_file, wait_in_python, wait_in_statement, write
+from tests.outcomes.storm import Storm, leased, rage
 
 app = Celery("outcomes")
 app.conf.update(json.loads(os.environ["OUTCOMES_SETTINGS"]))
@@ -191,3 +193,11 @@ def waits_for_release(task: Any, row: Row, db: Any, key: str) -> None:
     write(row, db, key)
     say("in-transaction", key)
     wait_for_file(os.environ["OUTCOMES_RELEASE"])
+
+
+# -- the fuzz ----------------------------------------------------------------------------------------------------------
+
+
+@app.task(name="storm")
+def storm(key: str, name: str, seed: int) -> None:
+    rage(Storm(name, leased(name), seed, key, (SoftTimeLimitExceeded,)), key, time.monotonic() + 4)

@@ -31,9 +31,11 @@ class CeleryWorker:
         script: Its process and its output.
         places: Where its tasks write.
         client: App that sends.
+        folder: Where the worker's log is, and the book of its tasks.
     """
 
-    def __init__(self, script: Script, places: Mapping[str, Place], client: Celery) -> None:
+    def __init__(self, script: Script, places: Mapping[str, Place], client: Celery, folder: Path) -> None:
+        self.folder = folder
         self.script = script
         self.places = places
         self.client = client
@@ -54,6 +56,11 @@ class CeleryWorker:
             self.script.wait_for(rf"^SAY {what} {re.escape(key)}\b ?{rest}", PATIENCE_S, count=count)
         except AssertionError:
             raise AssertionError(f"{key}: no {words!r} among {self.said(key)}; see {self.script.log_path}") from None
+
+    def ended(self, result: AsyncResult[Any]) -> str:
+        """Wait for a task's end; gives its state, and its error's name."""
+        result.get(timeout=PATIENCE_S, propagate=False)
+        return _describe(result)
 
     def state(self, result: AsyncResult[Any], wanted: str) -> str:
         """Give a task's state, and its error's name; waits until it is as *wanted*, for it may come a little later."""
@@ -93,10 +100,14 @@ def celery_worker(
     }
     command = [sys.executable, "-m", "celery", "-A", "tests.outcomes.app", "worker", "-n", f"{queue}@local"]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "info", *options]
-    environ = {"OUTCOMES_SETTINGS": json.dumps(own), "OUTCOMES_RELEASE": str(folder / "release")}
+    environ = {
+        "OUTCOMES_SETTINGS": json.dumps(own),
+        "OUTCOMES_RELEASE": str(folder / "release"),
+        "OUTCOMES_BOOK": str(folder / "book"),
+    }
     client = Celery("client", set_as_current=False, changes=shared)
     with Script(command, environ=environ, log_path=folder / "worker.log") as script:
         script.wait_for(r"\bready\.", PATIENCE_S)
-        yield CeleryWorker(script, places, client)
+        yield CeleryWorker(script, places, client, folder)
     client.pool.force_close_all()
     client.close()

@@ -20,11 +20,11 @@ from typing import Any
 
 import pymysql
 
-from taskconn._interrupts import add_interrupts
+from taskconn._interrupts import add_interrupts, noting
 from taskconn._registry import Registry
 from taskconn.driver import Driver
 from tests.drivers.rows import ROWS, target_of
-from tests.outcomes.storm import Storm, leased, verdict
+from tests.outcomes.storm import Ignored, Storm, leased, verdict
 
 #: A unit of work that takes longer is a hang, in seconds; one that takes the other is ended, with its stack shown.
 _HANG_S, _END_S = 10.0, 60.0
@@ -72,6 +72,7 @@ class Bolt(logging.Handler):
 
 
 _bolt = Bolt()
+_ignored = Ignored()
 
 
 def fuzz(storm: Storm, interrupts: int, seed: int) -> Counter[str]:
@@ -83,7 +84,7 @@ def fuzz(storm: Storm, interrupts: int, seed: int) -> Counter[str]:
     while counts["interrupts"] < interrupts:
         kind, do = storm.choose()
         faulthandler.dump_traceback_later(_END_S, exit=True)
-        started = time.monotonic()
+        started, ignored = time.monotonic(), _ignored.count
         is_measured = kind not in usual_s or chance.random() < _MEASURED
         ended = do() if is_measured else _struck(do, chance.random() * 1.2 * usual_s[kind])
         elapsed_s = time.monotonic() - started
@@ -92,7 +93,7 @@ def fuzz(storm: Storm, interrupts: int, seed: int) -> Counter[str]:
             usual_s[kind] = usual_s.get(kind, elapsed_s) * 0.8 + elapsed_s * 0.2
             ended = "errors" if ended == "failed" else ended
         else:
-            ended = _named(ended)
+            ended = _named(ended, ignored)
         counts[ended] += 1
         counts[f"in {kind}"] += ended == "interrupts"
         if storm.probe() != "done":
@@ -101,12 +102,12 @@ def fuzz(storm: Storm, interrupts: int, seed: int) -> Counter[str]:
     return counts
 
 
-def _named(ended: str) -> str:
+def _named(ended: str, ignored: int) -> str:
     """Name the end of a unit at which a signal was sent."""
     if ended == "failed":
         return "masked" if _bolt.has_struck else "errors"
     if ended == "done" and _bolt.has_struck:
-        return "dropped in COMMIT" if _bolt.was_dropped else "unheard"  # struck a destructor: Python swallows that
+        return "dropped in COMMIT" if _bolt.was_dropped else "unheard" if _ignored.count > ignored else "swallowed"
     return ended
 
 
@@ -153,7 +154,7 @@ def main() -> None:
     """Read the command line."""
     name, url, interrupts, seed = sys.argv[1:]
     add_interrupts((Interrupt,))  # as the task systems do with their limits
-    signal.signal(signal.SIGALRM, _bolt.strike)
+    signal.signal(signal.SIGALRM, noting(_bolt.strike))
     logger = logging.getLogger("taskconn")
     logger.addHandler(_bolt)
     logger.propagate = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,10 @@ from rq.timeouts import JobTimeoutException
 
 import taskconn.rq
 from taskconn import with_db
+from taskconn._context import current_task
 from tests.drivers.rows import ROWS, Row
 from tests.outcomes.bodies import say, wait_for_file, wait_in_python, wait_in_statement, write
+from tests.outcomes.storm import Storm, leased, rage
 
 Body = Callable[[Row, Any, str], Any]
 
@@ -163,3 +166,14 @@ def waits_for_release(row: Row, db: Any, key: str) -> None:
     write(row, db, key)
     say("in-transaction", key)
     wait_for_file(os.environ["OUTCOMES_RELEASE"])
+
+
+# -- the fuzz ----------------------------------------------------------------------------------------------------------
+
+
+def storm(key: str, name: str, seed: int) -> None:
+    context = current_task()
+    assert context is not None
+    assert context.deadline is not None
+    time.sleep(max(0.0, context.deadline - time.monotonic() - 0.3))  # its limit is a second at least, and jobs are many
+    rage(Storm(name, leased(name), seed, key, (JobTimeoutException,)), key, context.deadline + 4)

@@ -62,9 +62,11 @@ class Workers:
         script: Their common parent and its output.
         places: Where jobs write.
         queue: Where they are enqueued.
+        folder: Where the workers' log is, and the book of their jobs.
     """
 
-    def __init__(self, script: Script, places: Mapping[str, Place], queue: Queue) -> None:
+    def __init__(self, script: Script, places: Mapping[str, Place], queue: Queue, folder: Path) -> None:
+        self.folder = folder
         self.script = script
         self.places = places
         self.queue = queue
@@ -86,6 +88,11 @@ class Workers:
             self.script.wait_for(rf"^SAY {what} {re.escape(key)}\b ?{rest}", PATIENCE_S, count=count)
         except AssertionError:
             raise AssertionError(f"{key}: no {words!r} among {self.said(key)}; see {self.script.log_path}") from None
+
+    def ended(self, job: Job) -> str:
+        """Wait for a job's end; gives its state, and its error's name."""
+        job.latest_result(timeout=int(PATIENCE_S))
+        return _describe(job)
 
     def state(self, job: Job, wanted: str) -> str:
         """Give a job's state, and its error's name; waits until it is as *wanted*, for it may come a little later."""
@@ -163,10 +170,11 @@ def rq_workers(
         "OUTCOMES_REDIS_URL": redis.url,
         "OUTCOMES_SETTINGS": json.dumps({name: place.url for name, place in places.items()}),
         "OUTCOMES_RELEASE": str(folder / "release"),
+        "OUTCOMES_BOOK": str(folder / "book"),
     }
     command = [sys.executable, "-m", "rq.cli", "worker-pool", "-n", str(len(ROWS)), "-w", worker]
     command += ["-c", "tests.outcomes.rq_settings"]
     connection = redis.connect()
     with Script(command, environ=environ, log_path=folder / "workers.log") as script:
-        yield Workers(script, places, Queue(connection=connection))
+        yield Workers(script, places, Queue(connection=connection), folder)
     connection.close()

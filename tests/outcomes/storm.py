@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import os
 import random
 import sys
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +21,7 @@ from tests.drivers.rows import ROWS, Row
 PRESENT, ABSENT, EITHER = "present", "absent", "either"
 
 #: Counts that must be 0.
-FAULTS = ("wrong", "masked", "errors", "hangs", "half", "lost", "undone")
+FAULTS = ("wrong", "masked", "swallowed", "errors", "hangs", "half", "lost", "undone")
 
 
 class _UndoneError(Exception):
@@ -38,6 +42,8 @@ class Storm:
     Attributes:
         counts: What came of it.
         expected: Unit -> what has to become of its values.
+        struck: What ended the last unit.
+        swallowed: What the last unit has swallowed.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class Storm:
         self.row = ROWS[name]
         self.counts: Counter[str] = Counter()
         self.expected: dict[str, str] = {}
+        self.struck: BaseException | None = None
         self.swallowed: BaseException | None = None
         self._chance = random.Random(seed)
         self._prefix = prefix
@@ -79,7 +86,8 @@ class Storm:
             function(unit, self._number)
         except _UndoneError:
             pass
-        except self._interrupts:
+        except self._interrupts as interrupt:
+            self.struck = interrupt
             return "interrupts"
         except Exception as error:  # noqa: BLE001 -- an interrupt was masked, or there was none
             if self.swallowed is None or not isinstance(error, TaintedConnectionError):
@@ -126,6 +134,63 @@ class Storm:
                 raise _UndoneError
 
         return write
+
+
+class _Dropped(logging.Handler):
+    """Hear that a shield has dropped the limit, for the work was done: another one will not come."""
+
+    has_come = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.has_come |= "came during a COMMIT that succeeded" in record.getMessage()
+
+
+class Ignored:
+    """Count what Python ignores, for it was raised in a destructor: no library, and no driver, has swallowed that."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._previous = sys.unraisablehook
+        sys.unraisablehook = self._note
+
+    def end(self) -> None:
+        """Stop counting."""
+        sys.unraisablehook = self._previous
+
+    def _note(self, unraisable: Any) -> None:
+        self.count += 1
+        self._previous(unraisable)
+
+
+def rage(storm: Storm, unit: str, ends_at: float) -> None:
+    """
+    Work until something strikes, let that through, and write down what came of it; called by tasks.
+
+    Args:
+        storm: What to do.
+        unit: Name for the book.
+        ends_at: Monotonic time at which nothing has struck: a destructor has swallowed it.
+    """
+    counts, dropped, ignored = storm.counts, _Dropped(), Ignored()
+    logging.getLogger("taskconn").addHandler(dropped)
+    try:
+        counts["errors"] += storm.probe() != "done"
+        while time.monotonic() < ends_at and not dropped.has_come:
+            ended = storm.choose()[1]()
+            counts["masked"] += ended == "failed"
+            if ended == "interrupts":
+                raise storm.struck or storm.swallowed or AssertionError  # noqa: TRY301 -- as if it had struck here
+        counts["dropped in COMMIT" if dropped.has_come else "unheard" if ignored.count else "swallowed"] += 1
+    except BaseException:
+        counts["interrupts"] += 1
+        raise
+    finally:
+        ignored.end()
+        logging.getLogger("taskconn").removeHandler(dropped)
+        line = json.dumps({"task": unit, "counts": counts, "expected": storm.expected})
+        book = os.open(os.environ["OUTCOMES_BOOK"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(book, f"{line}\n".encode())
+        os.close(book)
 
 
 def write_pair(row: Row, connection: Any, unit: str, *, sends: bool) -> None:
