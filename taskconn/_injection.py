@@ -177,7 +177,12 @@ def _sync_wrapper(
             is_success = task is None or task.returns_commit is None or task.returns_commit(result)
             lease.succeed(commits=is_success and (rollback_on is None or not rollback_on(result)))
         except BaseException as exception:
-            _end(lease, exception, commit_on)
+            try:
+                _end(lease, exception, commit_on)
+            except BaseException as interrupt:  # on the way into `_end`, perhaps: a later lease would join this one
+                if lease.is_open:
+                    lease.fail(interrupt)
+                raise
             raise
         return result
 
@@ -209,7 +214,12 @@ def _async_wrapper(
             is_success = task is None or task.returns_commit is None or task.returns_commit(result)
             lease.succeed(commits=is_success and (rollback_on is None or not rollback_on(result)))
         except BaseException as exception:
-            _end(lease, exception, commit_on)
+            try:
+                _end(lease, exception, commit_on)
+            except BaseException as interrupt:  # on the way into `_end`, perhaps: a later lease would join this one
+                if lease.is_open:
+                    lease.fail(interrupt)
+                raise
             raise
         return result
 
@@ -223,12 +233,7 @@ def _end(lease: Lease[Any], exception: BaseException, commit_on: Raised) -> None
     if not isinstance(exception, commit_on) or lease.is_tainted:
         lease.fail(exception)
         return
-    try:
-        lease.succeed()
-    except BaseException as interrupt:
-        if lease.is_open:
-            lease.fail(interrupt)
-        raise
+    lease.succeed()
 
 
 def _already_injected(holder: str, into: str) -> str:

@@ -5,6 +5,7 @@ import functools
 import inspect
 import pickle
 import re
+import sys
 import typing
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import taskconn
-from taskconn import with_db
+from taskconn import _injection, with_db
 from taskconn._context import TaskContext
 from taskconn._injection import injected_aliases, is_async_injected
 from taskconn.errors import DecorationError
@@ -338,3 +339,33 @@ def test_alias_is_looked_up_at_each_call(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert insert() == "INSERT"
     assert late.opened[0].committed == ["INSERT"]
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="strikes by CPython's tracing")
+def test_interrupt_as_a_failed_function_is_ended_leaves_no_lease_open() -> None:
+    """A task that keeps the limit's exception, and with it the frames, loses none of what it writes afterwards."""
+    shop = fake()
+
+    @with_db(shop.handle)
+    def fail(db: FakeConnection) -> None:
+        db.execute("INSERT lost")
+        raise ValueError("no")
+
+    def strike(frame: Any, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is _injection._end.__code__:
+            raise KeyboardInterrupt
+
+    previous = sys.gettrace()
+    sys.settrace(strike)
+    try:
+        fail()
+    except KeyboardInterrupt as interrupt:
+        sys.settrace(previous)
+        kept = interrupt
+        with shop.lease() as db:
+            db.execute("INSERT kept")
+    finally:
+        sys.settrace(previous)
+
+    assert kept.__traceback__ is not None
+    assert [connection.committed for connection in shop.opened if connection.committed] == [["INSERT kept"]]
