@@ -155,6 +155,7 @@ def main() -> None:
     name, url, interrupts, seed = sys.argv[1:]
     add_interrupts((Interrupt,))  # as the task systems do with their limits
     signal.signal(signal.SIGALRM, noting(_bolt.strike))
+    _ignored.watch(signal.SIGALRM)
     logger = logging.getLogger("taskconn")
     logger.addHandler(_bolt)
     logger.propagate = False

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import signal
 import sys
 import time
 import traceback
@@ -146,20 +147,43 @@ class _Dropped(logging.Handler):
 
 
 class Ignored:
-    """Count what Python ignores, for it was raised in a destructor: no library, and no driver, has swallowed that."""
+    """
+    Count what strikes destructors: Python ignores that, or the library's destructor does. No driver has swallowed it.
+
+    Attributes:
+        count: How many.
+    """
 
     def __init__(self) -> None:
         self.count = 0
-        self._previous = sys.unraisablehook
+        self._hook = sys.unraisablehook
+        self._handlers: dict[int, Any] = {}
         sys.unraisablehook = self._note
+
+    def watch(self, *numbers: int) -> None:
+        """Look where these signals strike, before they are handled as ever."""
+        for number in numbers:
+            handler = signal.getsignal(number)
+            if callable(handler):
+                self._handlers[number] = handler
+                signal.signal(number, self._handle)
 
     def end(self) -> None:
         """Stop counting."""
-        sys.unraisablehook = self._previous
+        sys.unraisablehook = self._hook
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
+
+    def _handle(self, number: int, frame: Any) -> None:
+        handler, caller = self._handlers[number], frame
+        while caller is not None and caller.f_code.co_name != "__del__":
+            caller = caller.f_back
+        self.count += caller is not None
+        handler(number, frame)
 
     def _note(self, unraisable: Any) -> None:
         self.count += 1
-        self._previous(unraisable)
+        self._hook(unraisable)
 
 
 def rage(storm: Storm, unit: str, ends_at: float) -> None:
@@ -173,13 +197,15 @@ def rage(storm: Storm, unit: str, ends_at: float) -> None:
     """
     counts, dropped, ignored = storm.counts, _Dropped(), Ignored()
     logging.getLogger("taskconn").addHandler(dropped)
+    ignored.watch(signal.SIGUSR1, signal.SIGALRM)
     try:
-        counts["errors"] += storm.probe() != "done"
+        ended = storm.probe()
         while time.monotonic() < ends_at and not dropped.has_come:
-            ended = storm.choose()[1]()
             counts["masked"] += ended == "failed"
             if ended == "interrupts":
                 raise storm.struck or storm.swallowed or AssertionError  # noqa: TRY301 -- as if it had struck here
+            ended = storm.choose()[1]()
+        counts["interrupts"] += dropped.has_come
         counts["dropped in COMMIT" if dropped.has_come else "unheard" if ignored.count else "swallowed"] += 1
     except BaseException:
         counts["interrupts"] += 1
