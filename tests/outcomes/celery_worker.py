@@ -79,7 +79,12 @@ def _describe(result: AsyncResult[Any]) -> str:
 
 @contextmanager
 def celery_worker(
-    redis_server: RedisServer, places: Mapping[str, Place], folder: Path, *options: str, **settings: Any
+    redis_server: RedisServer,
+    places: Mapping[str, Place],
+    folder: Path,
+    *options: str,
+    is_warm: bool = False,
+    **settings: Any,
 ) -> Iterator[CeleryWorker]:
     """Start a worker, and kill it at the end; *settings* are Celery's."""
     queue = f"outcomes-{uuid.uuid4().hex[:8]}"
@@ -93,7 +98,7 @@ def celery_worker(
     }
     own = {
         "imports": ["taskconn.celery"],
-        "taskconn_databases": {name: place.url for name, place in places.items()},
+        "taskconn_databases": {name: {"url": place.url, "warm": is_warm} for name, place in places.items()},
         "worker_prefetch_multiplier": 4,
         **shared,
         **settings,

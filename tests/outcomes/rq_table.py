@@ -91,7 +91,9 @@ class Workers:
 
     def ended(self, job: Job) -> str:
         """Wait for a job's end; gives its state, and its error's name."""
-        job.latest_result(timeout=int(PATIENCE_S))
+        ends_at = time.monotonic() + PATIENCE_S
+        while not (job.get_status(refresh=True) in ("finished", "failed") or time.monotonic() > ends_at):
+            time.sleep(0.02)
         return _describe(job)
 
     def state(self, job: Job, wanted: str) -> str:
@@ -163,12 +165,17 @@ class Batch:
 
 @contextmanager
 def rq_workers(
-    redis: RedisDatabase, places: Mapping[str, Place], folder: Path, worker: str = "taskconn.rq.Worker"
+    redis: RedisDatabase,
+    places: Mapping[str, Place],
+    folder: Path,
+    worker: str = "taskconn.rq.Worker",
+    *,
+    is_warm: bool = False,
 ) -> Iterator[Workers]:
     """Start as many workers as there are drivers; all are killed at the end."""
     environ = {
         "OUTCOMES_REDIS_URL": redis.url,
-        "OUTCOMES_SETTINGS": json.dumps({name: place.url for name, place in places.items()}),
+        "OUTCOMES_SETTINGS": json.dumps({name: {"url": place.url, "warm": is_warm} for name, place in places.items()}),
         "OUTCOMES_RELEASE": str(folder / "release"),
         "OUTCOMES_BOOK": str(folder / "book"),
     }

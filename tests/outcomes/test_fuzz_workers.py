@@ -39,7 +39,7 @@ def worker(
     redis_server: RedisServer, places: dict[str, Place], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CeleryWorker]:
     """Give a worker of Celery; its children go on with the same connections after each limit."""
-    with celery_worker(redis_server, places, tmp_path_factory.mktemp("celery"), "-c", "4") as started:
+    with celery_worker(redis_server, places, tmp_path_factory.mktemp("celery"), "-c", "4", is_warm=True) as started:
         yield started
 
 
@@ -49,7 +49,7 @@ def limited(worker: CeleryWorker) -> dict[str, list[AsyncResult[Any]]]:
     return {
         name: [
             worker.client.send_task(
-                "storm", (f"celery-{name}-{n}", name, SEED + n), soft_time_limit=_chance.uniform(0.1, 0.3)
+                "storm", (f"celery-{name}-{n}", name, SEED + n), soft_time_limit=_chance.uniform(0.2, 0.5)
             )
             for n in range(round(_by_celery(name) * _SPARE))
         ]
@@ -81,7 +81,7 @@ def workers(
     """Give workers of RQ that run all jobs in their own process, with the same connections."""
     folder = tmp_path_factory.mktemp("rq")
     with empty_redis_database(redis_server, 31) as redis:
-        with rq_workers(redis, places, folder, "taskconn.rq.SimpleWorker") as started:
+        with rq_workers(redis, places, folder, "taskconn.rq.SimpleWorker", is_warm=True) as started:
             yield started
 
 
