@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from taskconn import errors
+from taskconn import Registry, errors
 from taskconn.driver import Driver, Peek
 from tests.drivers.rows import ROWS, Row, target_of
 from tests.support.process import Script
@@ -116,6 +117,28 @@ def test_identity_is_what_the_server_calls_this_session(row: Row, driver: Driver
     assert driver.session(connection).sent == sent
     assert not driver.has_pending_reply(connection)
     assert row.session_id(connection) == found
+
+
+@with_server
+def test_connection_that_another_session_answers_is_replaced(row: Row, driver: Driver[Any], url: str) -> None:
+    """Whatever has put another session's socket in its place, a health check finds out, and no task gets it."""
+    registry = Registry()
+    registry.add("orders", re.sub("^mysql://", f"{row.scheme}://", url), health_check_interval=0)
+    pool = registry.pool("orders")
+    pooled = pool.acquire("a test")
+    own = row.session_id(pooled.connection)
+    pool.give_back(pooled)
+    other = driver.open(target_of(url), 5)
+    others = row.session_id(other)
+    os.dup2(next(iter(driver.sockets(other))), next(iter(pool.driver.sockets(pooled.connection))))
+
+    replaced = pool.acquire("a test")
+
+    assert row.session_id(replaced.connection) not in {own, others}
+    assert pool.stats()["invalidations"] == 1
+    pool.give_back(replaced)
+    registry.close()
+    driver.invalidate(other)
 
 
 @with_server

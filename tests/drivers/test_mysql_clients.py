@@ -9,16 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from examples.servers import MariaDB
-from taskconn import Registry
 from taskconn.driver import Driver, Peek
-from taskconn.errors import ConnectionFailedError, InvalidSettingsError, TaintedConnectionError
+from taskconn.errors import InvalidSettingsError, TaintedConnectionError
 from taskconn.options import Options
 from tests.drivers.rows import ROWS, Row, target_of
 from tests.support.databases import MySQLDatabase
@@ -571,19 +568,6 @@ def test_autocommit_needs_transaction_none(driver: Driver[Any], mysql_database: 
     db = driver.open(target_of(mysql_database.url, query=query, options=Options(transaction="none")), 5)
     assert _rows(db, "SELECT @@autocommit") == [(1,)]
     driver.close(db, 1)
-
-
-def test_certificate_of_a_stranger_is_an_error_that_names_the_host(
-    row: Row, tls_server: MariaDB, tmp_path: Path
-) -> None:
-    """An authority in the URL is asked, and what fails says where."""
-    trustme.CA().cert_pem.write_to_path(tmp_path / "stranger.pem")
-    registry = Registry()
-    url = f"{_url(row, tls_server, 'plain')}?ssl_ca={tmp_path}/stranger.pem"
-    registry.add("orders", url)
-
-    with pytest.raises(ConnectionFailedError, match=f"127.0.0.1:{tls_server.port}(.|\n)*certificate"):
-        registry.pool("orders").acquire("a test")
 
 
 def test_unix_socket_of_the_url_is_used(row: Row, driver: Driver[Any], tls_server: MariaDB) -> None:
