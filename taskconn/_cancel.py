@@ -235,3 +235,4 @@ _running = _Running()
 
 #: Wait for the cancellers that run, for a second at most: the process ends, and they with it.
 wait_for_cancellers = _running.wait
+_process.at_exit(wait_for_cancellers)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -167,6 +169,33 @@ def test_fork_waits_for_a_statement_that_is_being_ended(driver: CancellingDriver
 
     assert os.waitstatus_to_exitcode(status) == 1
     assert driver.ended == [connection]
+
+
+LEAVING = """
+import sys, threading
+import taskconn
+from taskconn.testing import FakeDriver
+
+class Slow(FakeDriver):
+    def cancel(self, connection, timeout_s):
+        is_leaving.wait(timeout_s)
+        print("ended", flush=True)
+        return True
+
+is_leaving = threading.Event()
+with taskconn.lease(taskconn.Registry().add("default", Slow())) as db:
+    db.execute("INSERT")
+    db.taskconn_session.interrupt = "Interrupt"
+    threading.Timer(0.4, is_leaving.set).start()
+    sys.exit()
+"""
+
+
+def test_process_that_ends_waits_for_a_statement_that_is_being_ended() -> None:
+    """A program that imports no task system waits too, for a second at most."""
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.returncode) == ("ended\n", 0), done.stderr
 
 
 class Server:

@@ -163,7 +163,7 @@ def test_process_that_ends_at_once_ends_its_statement(scene: Scene) -> None:
     assert program.wait(60) == 0
 
     scene.wait(lambda: not scene.running())
-    assert scene.rows() == 0
+    assert scene.rows() == 0, program.output
 
 
 def test_without_cancel_the_statement_goes_on(scene: Scene) -> None:
