@@ -65,7 +65,7 @@ matrix: venv mysqlclient servers
 
 # FUZZ_SEED=7 repeats a run, as far as signals can be repeated.
 fuzz: venv mysqlclient servers
-	FUZZ=full $(BIN)/python -m pytest tests/outcomes/test_fuzz.py tests/outcomes/test_fuzz_workers.py tests/outcomes/test_held_commit.py tests/celery/test_once.py $(PYTEST_ARGS)
+	FUZZ=full $(BIN)/python -m pytest tests/outcomes/test_fuzz.py tests/outcomes/test_fuzz_workers.py tests/outcomes/test_held_commit.py tests/celery/test_once.py tests/drivers/test_once.py $(PYTEST_ARGS)
 
 sweep: venv mysqlclient servers
 	SWEEP=full $(BIN)/python -m pytest -rP tests/drivers/test_sweep.py $(PYTEST_ARGS)

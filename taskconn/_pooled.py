@@ -102,7 +102,13 @@ class Pooled(Generic[C]):
 
     def __del__(self) -> None:
         # Who held it has forgotten it, so nothing settles what was sent: the server rolls back as the socket closes.
-        if self.holder is not None and self.held_by is None and not self.is_gone and self.owner is _process.owner():
+        # An interrupt in the constructor leaves one without a holder.
+        if (
+            getattr(self, "holder", None) is not None
+            and self.held_by is None
+            and not self.is_gone
+            and self.owner is _process.owner()
+        ):
             held = f"{self.session.alias!r} was never given back; held by {self.describe_holder(time.monotonic())}"
             warnings.warn(f"connection {held}", ResourceWarning, stacklevel=2, source=self)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import random
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +17,7 @@ from taskconn._context import TaskContext
 from taskconn.errors import LedgerDialectError, ManualSettlementError, OnceRefusedError, OnceUnfinishedError
 from tests.drivers.rows import ROWS, Row
 from tests.support.core import task_system
+from tests.support.process import Script
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="the servers have no Windows build")
 
@@ -28,6 +32,12 @@ class _Base(DeclarativeBase):
 class _Car(_Base):
     __tablename__ = "car"
     name: Mapped[str] = mapped_column(primary_key=True)
+
+
+@pytest.fixture
+def seed() -> str:
+    """Give the seed of random moments; `FUZZ_SEED` repeats a run, as far as signals can be repeated."""
+    return os.environ.get("FUZZ_SEED", str(random.randrange(10**6)))
 
 
 @pytest.fixture
@@ -86,6 +96,20 @@ def test_work_is_done_once(row: Row, request: pytest.FixtureRequest, deliver: Ca
         deliver(fail, "lost")
     assert [deliver(insert, name) for name in ("first", "second", "third")] == [["first"]] * 3
     assert _values(row, handle) == ["first"]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "row", [row for row in _SQL if row.name not in {"sqlalchemy", "sqlite"}], ids=lambda row: row.name
+)
+def test_interrupted_task_is_done_once(
+    row: Row, request: pytest.FixtureRequest, script: Callable[..., Script], seed: str
+) -> None:
+    """Signals at random moments of claim, savepoints, result and commit: no task is done twice, none half."""
+    tasks = 1000 if os.environ.get("FUZZ") == "full" else 60
+    program = [sys.executable, "-m", "tests.drivers.once_storm", row.url(request), str(tasks), seed]
+
+    assert "ENDED" in script(program).succeed(90 if tasks == 60 else 500)
 
 
 @with_sql
