@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from typing import get_args
+from typing import Any, get_args
 
 from .. import _process
 from .._process import Owner, Socket
@@ -54,8 +54,6 @@ class Guard:
             _origins.begin()
             _process.me.guard = self
         _origins.on_fork(self._refuse_fork if mode == "raise" else None)
-        if mode == "fence":
-            _fence.prepare()
 
     def look(self) -> list[Finding]:
         """List the connections that would cross a fork now; what is known and what is allowed is left out."""
@@ -143,10 +141,19 @@ class Guard:
             elif _minds_forks(opening):
                 verdicts[client.socket] = None
             else:
-                verdicts[client.socket] = self._allow(_finding(client, opening, origin.socket or _nothing))
+                reference = self._find_object(client, origin.socket or _nothing)
+                verdicts[client.socket] = self._allow(_finding(client, opening, reference))
         if unexplained:
             verdicts.update(self._search(unexplained))
         return verdicts
+
+    def _find_object(self, client: Client, reference: Callable[[], Any]) -> Callable[[], Any]:
+        """Find the Python object that a fence has to speak for: TLS puts another one in the place of the first."""
+        fd, sock = client.socket.fd, reference()
+        if self.mode != "fence" or (sock is not None and sock.fileno() == fd):
+            return reference
+        holder = _holders.find([fd], _holders.users_roots()).get(fd)
+        return holder.reference if holder is not None else reference
 
     def _search(self, clients: list[Client]) -> dict[Socket, Finding | None]:
         """Find out by what holds them about sockets that were opened before the guard was there, or unseen by it."""
@@ -174,6 +181,7 @@ class Guard:
     def _report(self, finding: Finding) -> None:
         pid = _process.getpid()
         if self.mode == "fence":
+            _fence.prepare()
             log.error(
                 "process %d forks with an open %s: fenced. In the child it is dead, and using it a lost connection. "
                 "Open it in the child, or write a `taskconn.proxy` in its place (docs/guard.md).",
@@ -211,9 +219,9 @@ def _minds_forks(opening: Opening) -> bool:
     )
 
 
-def _finding(client: Client, opening: Opening, reference: object) -> Finding:
+def _finding(client: Client, opening: Opening, reference: Callable[[], Any]) -> Finding:
     kind = opening.kind or kind_by_address(client.peer)
-    return Finding(client, kind, opening.place, opening.by, "", opening.imports, reference)  # type: ignore[arg-type]  # callable
+    return Finding(client, kind, opening.place, opening.by, "", opening.imports, reference)
 
 
 def _is_exec() -> bool:

@@ -94,9 +94,13 @@ def _note_connect(arguments: tuple[Any, ...]) -> None:
     try:
         fd = sock.fileno()
         inode = os.fstat(fd).st_ino
-        _origins[fd] = Origin(inode, take(sys._getframe(2)), weakref.ref(sock))  # noqa: SLF001 -- the caller's frame
     except (AttributeError, OSError, TypeError, ValueError):  # closed meanwhile, or a class of somebody's own
         return
+    try:
+        reference = weakref.ref(sock)
+    except TypeError:  # the bare object in C, as gevent has it
+        reference = None
+    _origins[fd] = Origin(inode, take(sys._getframe(2)), reference)  # noqa: SLF001 -- the caller's frame
 
 
 def _note_import(arguments: tuple[Any, ...]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from examples import multiprocessing_app
-from examples.servers import MySQLServer, PostgreSQLServer
+from examples.servers import MariaDB, MySQLServer, PostgreSQLServer
 from tests.guard.conftest import Report, arguments_of, reports
 from tests.support.databases import MySQLDatabase, RedisDatabase
 from tests.support.process import Script
@@ -132,6 +132,30 @@ print("same session", cursor.fetchone() == (session,))
 
     assert re.search(r"child: .*taskconn fenced the MySQL connection .*shop/db\.py:4", output)
     assert "same session True" in output
+
+
+def test_fence_speaks_through_tls_too(run: Run) -> None:
+    """TLS puts another object in the place of the socket; the child's error names the line all the same."""
+    main = """
+import os, sys, shop.db
+if os.fork() == 0:
+    try:
+        shop.db.conn.ping(reconnect=False)
+    except Exception as error:
+        print("child:", error)
+    os._exit(0)
+os.wait()
+shop.db.conn.ping(reconnect=False)
+print("parent", bool(shop.db.conn._secure))
+"""
+
+    with MariaDB(tls=True) as server:
+        settings = {**arguments_of(server.url()), "ssl_ca": str(server.authority_path)}
+        program = run({"shop/db.py": _DB, "main.py": main}, guard="fence", WHERE=json.dumps(settings))
+        output = program.succeed()
+
+    assert re.search(r"child: .*taskconn fenced the MySQL connection .*shop/db\.py:4", output)
+    assert "parent True" in output
 
 
 _CLIENTS_IN_C = {

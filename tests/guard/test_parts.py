@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import re
 import socket
@@ -108,6 +109,22 @@ def test_descriptor_used_again_is_another_socket(opened: ExitStack, peer: tuple[
 
     new = next(end for end in (Socket.of(one.fileno()) for one in pair) if end is not None and end.fd == fd)
     assert _origins.origin_of(new) is None
+
+
+def test_bare_socket_in_c_has_an_origin_too(opened: ExitStack, peer: tuple[str, int]) -> None:
+    """Objects that can't be held weakly, as those below gevent's, are noted all the same."""
+    _origins.begin()
+    bare = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    opened.callback(bare.close)
+
+    bare.connect(peer)
+
+    identity = Socket.of(bare.fileno())
+    assert identity is not None
+    origin = _origins.origin_of(identity)
+    assert origin is not None
+    assert origin.socket is None or origin.socket() is bare
+    assert str(_stacks.explain(origin.stack).place).endswith("in test_bare_socket_in_c_has_an_origin_too")
 
 
 def test_users_line_is_found_behind_libraries_and_imports(tmp_path: Path) -> None:

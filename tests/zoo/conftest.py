@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import importlib.util
 import os
+import signal
 import sys
 import threading
 import time
@@ -157,7 +158,7 @@ def run_case(zoo_script: Callable[..., Script], zoo_environ: dict[str, str]) -> 
             script.wait_for(r"Task app\.work\[\S+\] (succeeded|raised)|Hard time limit", 60)
             if case.name == "on_failure_in_parent":  # the child that replaces the killed one is what inherits
                 script.wait_for(r"forks with an open", 60)
-            script.stop(timeout=60)
+            script.stop(signal.SIGQUIT, timeout=60)  # a warm shutdown may wait half a minute for a child
         finally:
             client.close()
         return script.output
