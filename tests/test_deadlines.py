@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -224,3 +225,17 @@ def test_thread_is_joined_before_a_fork_and_goes_on_after_it() -> None:
     assert seen == [before - 1]
     assert bell.rang.wait(30)
     assert disarm(bell) is False
+
+
+def test_client_without_a_driver_has_its_sockets_shut(task: Any) -> None:
+    """Nobody knows how to end what such a client runs, so what it waits for ends: as if the server had gone."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        options = {"connect": lambda: socket.create_connection(silent.getsockname()), "deadline": True}
+        handle = Registry().add("default", options)
+        task(0.1)
+        began = time.monotonic()
+        with taskconn.lease(handle) as client:
+            client.settimeout(60)
+            assert client.recv(1) == b""
+
+    assert 0.1 < time.monotonic() - began < 30
