@@ -29,12 +29,6 @@ class TimerWorker(taskconn.rq.Worker):
     death_penalty_class = rq.timeouts.TimerDeathPenalty
 
 
-class HastyHerokuWorker(taskconn.rq.HerokuWorker):
-    """A dyno that is in a hurry."""
-
-    imminent_shutdown_delay = 0
-
-
 def told_success(job: Any, connection: Any, result: Any) -> None:
     say("on_success", job.args[0])
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rq import Callback, Queue
 from rq.command import send_kill_horse_command, send_stop_job_command
 from rq.job import Job
@@ -102,10 +101,6 @@ class Workers:
         while (found := _describe(job)) != wanted and time.monotonic() < ends_at:
             time.sleep(0.02)
         return found
-
-    def pids(self) -> list[int]:
-        """List the workers."""
-        return [child.pid for child in psutil.Process(self.script.pid).children()]
 
 
 def _describe(job: Job) -> str:
