@@ -23,6 +23,7 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "--case", default="", help="run cases with this in their name, and print them; nothing is written"
     )
+    parser.add_argument("--rounds", type=int, help="so many instead of the table's own number")
     arguments = parser.parse_args(words)
     if unknown := set(arguments.tables) - set(names()):
         parser.error(f"there is no table {', '.join(sorted(unknown))}; there are {', '.join(names())}")
@@ -31,7 +32,7 @@ def main(words: list[str]) -> int:
         started = time.monotonic()
         table = load(name)
         with ExitStack() as stack:
-            outcome = run_table(table, Stage(stack, is_quick=arguments.quick), arguments.case)
+            outcome = run_table(table, Stage(stack, is_quick=arguments.quick), arguments.case, arguments.rounds)
         print(f"{name}: {time.monotonic() - started:.0f} s")
         if arguments.case:
             print(report.section(report.record(table, outcome, described)))

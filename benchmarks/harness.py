@@ -82,9 +82,11 @@ class _Samples:
         return statistics.median(values) if values else None
 
 
-def run_table(table: Table, stage: Stage, only: str = "", say: Callable[[str], object] = print) -> dict[str, Any]:
+def run_table(
+    table: Table, stage: Stage, only: str = "", rounds: int | None = None, say: Callable[[str], object] = print
+) -> dict[str, Any]:
     """Run the cases of *table* whose name has *only* in it; gives what `report` writes down."""
-    rounds = 1 if stage.is_quick else table.rounds
+    rounds = 1 if stage.is_quick else rounds or table.rounds
     results = []
     for case in table.cases(stage):
         if only not in case.name:

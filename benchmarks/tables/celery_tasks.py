@@ -135,6 +135,6 @@ of the two children, per task; that of the worker's own process, which reads the
         Column("main_us", "µs of the worker's CPU", 0),
     ),
     cases=cases,
-    rounds=5,
+    rounds=7,
     more_is_better=True,
 )

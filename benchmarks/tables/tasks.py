@@ -404,5 +404,5 @@ With eight threads a figure is the time through the number of all tasks.
         Column("trips", "round trips", 1),
     ),
     cases=cases,
-    rounds=5,
+    rounds=7,
 )
