@@ -79,7 +79,7 @@ BROKEN = [
     Case("singleton", "module", "MySQL", guard="tasks.py:17", doctor="tasks.py:17"),
     Case("third_party", "module", "MySQL", guard="tasks.py:3", doctor="tasks.py:3"),
     Case("opened_by_thread", "module", "MySQL", guard="tasks.py:14", doctor="tasks.py:14"),
-    Case("worker_init", "celery", "MySQL", guard="app.py:17"),
+    Case("worker_init", "celery", "MySQL", guard="app.py:17", lint="app.py:17"),
     Case("on_failure_in_parent", "celery", "MySQL", guard="app.py:20"),
     Case("rq_failure_callback", "rq", "MySQL", guard="jobs.py:17"),
     Case("rq_worker_script", "program", "MySQL", guard="main.py:10", lint="main.py:10"),
