@@ -10,11 +10,11 @@ import json
 import re
 import signal
 import sys
+import tempfile
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -96,8 +96,8 @@ def _celery(settings: dict[str, Any], *words: str) -> Callable[[Start, str], str
         own = {**shared, "worker_max_tasks_per_child": 3, "task_ignore_result": not settings["result_backend"]}
         if way == "installed":
             own["imports"] = ["taskconn.celery"]
-        folder = f"/tmp/{queue}"
-        options = [word.replace("{tmp}/schedule", folder) for word in words]
+        folder = tempfile.TemporaryDirectory(prefix="taskconn-stock-")
+        options = [word.replace("{tmp}", folder.name) for word in words]
         command = _under(way, "celery", ["-A", f"{_HERE}app", "worker", "-n", f"{queue}@local", "-l", "info", *options])
         environ = {"STOCK_SETTINGS": json.dumps(own), "STOCK_QUEUE": queue}
         script = start(command, environ=environ, cwd=ROOT)
@@ -108,8 +108,8 @@ def _celery(settings: dict[str, Any], *words: str) -> Callable[[Start, str], str
                 client.send_task(f"{_HERE}app.{name}", (1, 2) if name == "add" else (), ignore_result=True)
             script.wait_for(rf"Task {re.escape(_HERE)}app\.send\S* succeeded", 120, count=3)
             client.control.broadcast("pool_grow", arguments={"n": 1}) if "solo" not in words else None
-        script.stop(timeout=120)
-        Path(folder).unlink(missing_ok=True)
+        script.stop(signal.SIGQUIT, timeout=120)  # a warm shutdown may wait half a minute for a child
+        folder.cleanup()
         return script.output
 
     return run
