@@ -25,13 +25,13 @@ _RESULTS = Results()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand what was found to the process that collects it, or write the page, where one was asked for."""
+    """Hand what was found to the process that collects it, or write the page if one is asked for and all is well."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["matrix"] = _RESULTS.to_json()
         return
     page = os.environ.get("MATRIX_PAGE")
-    if page and _RESULTS.passed:
+    if page and _RESULTS.passed and not session.testsfailed:  # a test that broke off has not counted what it left out
         _RESULTS.write(Path(page))
 
 
