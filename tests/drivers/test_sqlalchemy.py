@@ -538,6 +538,20 @@ def test_engine_arguments_reach_the_engine(tmp_path: Path) -> None:
     registry.close()
 
 
+@pytest.mark.parametrize(
+    ("library", "module"), [("pymysql", "pymysql"), ("mysqlconnector", "mysql"), ("mysqldb", "MySQLdb")]
+)
+def test_session_is_known_by_its_id(cars: MySQLDatabase, library: str, module: str) -> None:
+    """Whatever library connects: what it was told at login is what the server answers."""
+    pytest.importorskip(module, reason=f"{module} is not installed")
+    driver = SQLAlchemy()
+
+    connection = driver.open(target_of(_url(cars, driver=library)), 5)
+
+    assert driver.identity(connection) == driver.ask_identity(connection, 5) is not None
+    driver.close(connection, 1)
+
+
 def test_password_is_asked_at_each_open(cars: MySQLDatabase) -> None:
     """The engine is kept, the password is not."""
     driver, target = SQLAlchemy(), target_of(_url(cars))

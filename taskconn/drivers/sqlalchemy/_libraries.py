@@ -142,7 +142,10 @@ _MYSQLCLIENT = Library(
     identity=lambda raw: raw.thread_id(),
 )
 _MYSQL_CONNECTOR = Library(
-    timeout="connection_timeout", least_timeout_s=1, unread=lambda raw: bool(getattr(raw, "unread_result", False))
+    timeout="connection_timeout",
+    least_timeout_s=1,
+    identity=lambda raw: raw.connection_id,
+    unread=lambda raw: bool(getattr(raw, "unread_result", False)),
 )
 _PSYCOPG = Library(
     timeout="connect_timeout",
