@@ -221,6 +221,20 @@ def test_block_that_was_left_open_is_not_committed(db: Connection, what: str) ->
 # -- between two tasks -----------------------------------------------------------------------------------
 
 
+def test_statements_prepared_after_a_reset_are_forgotten_by_the_next(db: Connection) -> None:
+    """Psycopg looks at the first DISCARD ALL alone: later ones would leave names of statements that are gone."""
+    driver.reset(db, 5)
+    for _ in range(7):
+        db.execute("SELECT 1")
+    assert db._prepared._names
+    driver.commit(db, 5)
+
+    driver.reset(db, 5)
+
+    assert db.execute("SELECT 1").fetchone() == (1,)
+    assert db.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
+
+
 def test_prepared_statements_survive_reset_and_rollback(db: Connection) -> None:
     """Psycopg's list of prepared statements is cleared with the server's: no statement is missed later."""
     for turn in range(20):

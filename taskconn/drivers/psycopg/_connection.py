@@ -216,12 +216,15 @@ class Connection(GuardedConnection):
         Clear the server's session, and with it psycopg's list of prepared statements.
 
         Source:
-            Experiment: without ``prepare=False`` psycopg goes on with statements that are gone.
+            Experiment: without ``prepare=False`` psycopg goes on with statements that are gone. With it, too, if it has
+            seen the command before: it looks at the answers to new ones only.
         """
         sent, autocommit = self.session.sent, self._autocommit
         self._autocommit, self._deadline = True, _monotonic() + timeout_s
         try:
             psycopg.Cursor(self).execute("DISCARD ALL", prepare=False)
+            self._prepared.clear()
+            self._prepared._to_flush.clear()  # noqa: SLF001 -- what it would deallocate is gone
         except NoAnswerError:
             self.drop()
             raise
