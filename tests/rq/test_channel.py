@@ -115,6 +115,7 @@ def test_other_children_hold_no_end() -> None:
 
     def live(channel: HorseEnd) -> None:
         if os.fork() == 0:  # a child of the job's, which outlives the horse
+            os.close(write_end)
             os.read(read_end, 1)
             os._exit(0)
         _work(channel)
@@ -123,6 +124,7 @@ def test_other_children_hold_no_end() -> None:
     channel._poll.unregister(channel._pidfd)  # the end of the stream has to do
     sibling = os.fork()
     if sibling == 0:
+        os.close(write_end)
         os.read(read_end, 1)
         os._exit(0)
 
