@@ -66,14 +66,15 @@ def test_each_job_begins_as_if_it_were_the_first(workplace: Workplace) -> None:
 
 def test_what_a_job_prints_is_written_once(workplace: Workplace) -> None:
     """Output that a job leaves in the buffer is neither lost nor written by the worker and its next horse again."""
-    for word in ("eins", "zwei"):
-        workplace.enqueue_warm("print_word", word)
-    workplace.enqueue_warm("fail")
-    workplace.enqueue_warm("print_word", "drei")
+    workplace.enqueue_warm("print_word", "eins\n")
+    worker = workplace.worker("WarmWorker", "-q", burst=False, PYTHONUNBUFFERED="")
+    worker.wait_for("eins")  # written while its horse lives on
+    for function, *arguments in (("print_word", "zwei\n"), ("fail",), ("print_word", "drei\n")):
+        workplace.enqueue_warm(function, *arguments)
+    worker.wait_for("drei")
 
-    output = workplace.worker("WarmWorker", "-q", PYTHONUNBUFFERED="").succeed()
-
-    assert [output.count(word) for word in ("eins", "zwei", "drei")] == [1, 1, 1]
+    assert worker.stop() == 0
+    assert [worker.output.count(word) for word in ("eins", "zwei", "drei")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -156,5 +156,5 @@ def note_context() -> tuple[str, str, float, str]:
 
 
 def print_word(word: str) -> None:
-    """Print without a line's end, so that it stays in the buffer."""
+    """Print as to a file: it stays in the buffer."""
     sys.stdout.write(word)
