@@ -155,6 +155,10 @@ class Opener(Generic[C]):
         try:
             connection = driver.open(target, timeout_s)
             identity = self._identify(connection)
+            if self._options.max_idle is not None and not self._is_pooler:
+                from ._idle import tell_server  # noqa: PLC0415 -- few say `max_idle`
+
+                tell_server(self._alias, driver, connection, self._options.max_idle, timeout_s)
             if (swallowed := strikes.since(mark)) is not None:
                 raise swallowed  # noqa: TRY301 -- to be treated as what struck and was let through
         except BaseException as error:

@@ -155,6 +155,10 @@ def _reset(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         heard(driver.reset, connection, limit_s)
         if not driver.is_open(connection):
             pool.invalidate(pooled)
+        elif pool.options.max_idle is not None:
+            from ._idle import tell_server  # noqa: PLC0415 -- few say `max_idle`
+
+            heard(tell_server, pool.alias, driver, connection, pool.options.max_idle, limit_s)
 
 
 def _words(exception: BaseException) -> str:
