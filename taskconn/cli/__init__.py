@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "main"]
 #: Command -> what it does, in a few words; the module of the same name in this folder has `add_arguments(parser)` and
 #: `run(arguments) -> int`, which gives the exit code. It imports what is heavy inside of `run` alone.
 COMMANDS: Mapping[str, str] = {
+    "check": "connect to every alias, and tell what its server is",
     "ledger": "the table of what tasks have done once: make, show, prune it",
     "lint": "find connections that will cross a fork, in the source",
     "run": "run a program under the guard",
