@@ -15,7 +15,7 @@ from tests.chaos.run import FAKETIME, Verdict, run
 from tests.chaos.systems import SYSTEMS
 
 #: Seeds, transfers and seconds of faults of each run.
-_SEEDS = 24
+_SEEDS = 28
 _TRANSFERS = 100
 _FAULTS_S = 25.0
 

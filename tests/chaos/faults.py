@@ -17,6 +17,7 @@ import pymysql
 
 from examples.servers import MariaDB, PostgreSQL, Redis
 from tests.chaos.toxic import Toxic
+from tests.guard.rabbitmq import RabbitMQ
 
 __all__ = ["Place", "Victim", "inject"]
 
@@ -45,7 +46,7 @@ class Place:
 
     database: MariaDB | PostgreSQL
     toxic: Toxic
-    broker: Redis
+    broker: Redis | RabbitMQ
     worker: Callable[[], Victim]
     clock: Any = None
     rng: random.Random = field(default_factory=random.Random)

@@ -21,6 +21,7 @@ from tests.chaos import faults, work
 from tests.chaos.systems import HARD_S, SYSTEMS, System
 from tests.chaos.toxic import Toxic
 from tests.chaos.work import Transfer
+from tests.guard.rabbitmq import RabbitMQ
 
 __all__ = ["FAKETIME", "Verdict", "run"]
 
@@ -160,7 +161,8 @@ def _stage(system_name: str, server_name: str, *, by_hand: bool, dies: str) -> I
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         database = stack.enter_context(_SERVERS[server_name]())
-        broker = stack.enter_context(Redis(options=durable))
+        broker: Redis | RabbitMQ = stack.enter_context(Redis(options=durable))
+        results, kind = broker, SYSTEMS[system_name]
         database.query("CREATE DATABASE shop")
         for statement in work.SCHEMA:
             database.query(statement, database="shop")
@@ -181,8 +183,11 @@ def _stage(system_name: str, server_name: str, *, by_hand: bool, dies: str) -> I
             environ |= {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         if dies:
             (folder / f"die-{dies}").touch()
+        if kind.has_rabbitmq:
+            broker = stack.enter_context(RabbitMQ())
+            environ["CHAOS_BROKER"] = broker.url()
         _make_ledger(database)
-        system = SYSTEMS[system_name](broker, environ, folder, "transfer_by_hand" if by_hand else "transfer")
+        system = kind(results, environ, folder, "transfer_by_hand" if by_hand else "transfer")
         stack.callback(system.end)
         system.worker()
         yield system, faults.Place(database, toxic, broker, system.worker, clock)

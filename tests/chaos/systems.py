@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import redis
+from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu.exceptions import OperationalError
 from rq import Queue
@@ -28,7 +29,7 @@ __all__ = ["SYSTEMS", "Outcome", "System"]
 SOFT_S, HARD_S = 3, 5
 
 #: What a send or a question meets while the broker is down.
-_AWAY = (redis.RedisError, OperationalError, OSError)
+_AWAY = (redis.RedisError, OperationalError, AMQPError, OSError)
 
 #: "" is "not ended yet", "done" is done; everything else is the failure's name.
 Outcome = str
@@ -39,18 +40,19 @@ class System(ABC):
     Keep one worker running.
 
     Args:
-        broker: Redis for messages and results.
+        broker: Redis for results, and for messages unless ``CHAOS_BROKER`` in *environ* says otherwise.
         environ: Variables for the worker.
         folder: For its output.
         task: Name of the function that does the transfer.
 
     Attributes:
         name: Name of the system, for tables.
+        has_rabbitmq: Its messages go through RabbitMQ, and its results through Redis.
         starts: How many workers were started.
     """
 
     name: ClassVar[str]
-    has_limits: ClassVar[bool] = True
+    has_rabbitmq: ClassVar[bool] = False
 
     def __init__(self, broker: Redis, environ: dict[str, str], folder: Path, task: str) -> None:
         self.broker = broker
@@ -106,10 +108,10 @@ class CelerySystem(System):
     concurrency: ClassVar[int]
 
     def __init__(self, broker: Redis, environ: dict[str, str], folder: Path, task: str) -> None:
+        messages = environ.get("CHAOS_BROKER", broker.url(0))
         shared = {
-            "broker_url": broker.url(0),
+            "broker_url": messages,
             "result_backend": broker.url(1),
-            "broker_transport_options": {"visibility_timeout": HARD_S + 2},
             "broker_connection_retry_on_startup": True,
             "broker_connection_max_retries": None,
             "worker_cancel_long_running_tasks_on_connection_loss": False,
@@ -126,7 +128,10 @@ class CelerySystem(System):
         }
         super().__init__(broker, {**environ, "CHAOS_CELERY": json.dumps(own)}, folder, task)
         quick = {"socket_timeout": 2, "socket_connect_timeout": 2, "retry_policy": {"max_retries": 0}}
-        changes = {**shared, "result_backend_transport_options": quick, "broker_transport_options": quick}
+        changes = {**shared, "result_backend_transport_options": quick}
+        if not self.has_rabbitmq:
+            own["broker_transport_options"] = {"visibility_timeout": HARD_S + 2}
+            changes["broker_transport_options"] = quick
         self._client = Celery("chaos client", set_as_current=False, changes=changes)
 
     def command(self) -> list[str]:
@@ -161,12 +166,16 @@ class Prefork(CelerySystem):
     name, pool, concurrency = "celery prefork", "prefork", 3
 
 
+class RabbitPrefork(CelerySystem):
+    name, pool, concurrency, has_rabbitmq = "celery prefork, RabbitMQ", "prefork", 3, True
+
+
 class Threads(CelerySystem):
-    name, pool, concurrency, has_limits = "celery threads", "threads", 6, False
+    name, pool, concurrency = "celery threads", "threads", 6
 
 
 class Gevent(CelerySystem):
-    name, pool, concurrency, has_limits = "celery gevent", "gevent", 10, False
+    name, pool, concurrency = "celery gevent", "gevent", 10
 
 
 class RQSystem(System):
@@ -230,4 +239,4 @@ class Simple(RQSystem):
 
 
 #: Name -> class.
-SYSTEMS = {system.name: system for system in (Prefork, Threads, Gevent, ForkingWorker, Warm, Simple)}
+SYSTEMS = {system.name: system for system in (Prefork, Threads, Gevent, RabbitPrefork, ForkingWorker, Warm, Simple)}
