@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from rq.job import Job
 from rq.queue import Queue
 
 from .. import _guard, _leftovers
+from .._generation import advance
 from .._registry import close_all
 from ..errors import ForkRefusedError
 from . import _horse, _settings, _start
@@ -91,6 +93,13 @@ class WorkerMixin(StoppingMixin, ThriftyMixin):
         finally:
             if not self.is_horse:
                 close_all()
+
+    def _install_signal_handlers(self) -> None:
+        """Replace all connections at SIGUSR2, too, at their next safe moment, unless it means something else here."""
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]  # RQ is typed in part
+        number = getattr(signal, "SIGUSR2", None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda *_: advance())
 
     def _check_settings(self) -> None:
         """Read what is the worker's own; modules are imported before drivers are, for they may configure some."""

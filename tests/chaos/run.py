@@ -38,7 +38,13 @@ _REST_S = 180.0
 #: Whose errors a failed attempt may carry: "(no answer)" was never answered, for nobody was there to.
 _NAMED = (
     *("taskconn.errors.", "pymysql.err.OperationalError", "psycopg.", "redis.exceptions.", "rq.timeouts."),
-    *("billiard.exceptions.", "celery.exceptions.", "Work-horse terminated", "(no answer)"),
+    *(
+        "billiard.exceptions.",
+        "celery.exceptions.",
+        "Work-horse terminated",
+        "Moved to FailedJobRegistry",
+        "(no answer)",
+    ),
 )
 
 #: libfaketime, where Debian puts it.
@@ -146,10 +152,10 @@ def run(
     return verdict
 
 
-#: Servers that are soon full.
+#: Servers that are soon full, and keep what they have committed when they are killed.
 _SERVERS: dict[str, Callable[[], MariaDB | PostgreSQL]] = {
     "mysql": lambda: MariaDB(options=["--max-connections=40"]),
-    "postgresql": lambda: PostgreSQL(settings={"max_connections": "40"}),
+    "postgresql": lambda: PostgreSQL(settings={"max_connections": "40", "synchronous_commit": "on"}),
 }
 
 

@@ -222,8 +222,8 @@ class RQSystem(System):
         except _AWAY:
             return ""
         text = (result.exc_string or "") if result is not None else ""
-        lines = [line for line in text.splitlines() if re.match(r"[\w.]+(:|$)|Work-horse", line)]
-        return lines[-1].partition(":")[0] if lines else status
+        lines = [line for line in text.splitlines() if re.match(r"[\w.]+(:|$)|Work-horse|Moved to", line)]
+        return re.split(r":|, at ", lines[-1])[0] if lines else status
 
 
 class ForkingWorker(RQSystem):
