@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "main"]
 #: `run(arguments) -> int`, which gives the exit code. It imports what is heavy inside of `run` alone.
 COMMANDS: Mapping[str, str] = {
     "check": "connect to every alias, and tell what its server is",
+    "doctor": "look at an application as its worker would, and say what would cross a fork",
     "ledger": "the table of what tasks have done once: make, show, prune it",
     "lint": "find connections that will cross a fork, in the source",
     "run": "run a program under the guard",

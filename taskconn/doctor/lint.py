@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from . import _openers
 from ._findings import RULES, Finding
 from ._source import Names, at_import, calls_in
 
-__all__ = ["check_file", "check_source", "check_tree", "python_files"]
+__all__ = ["check_file", "check_source", "check_tree", "is_silenced", "python_files", "silenced_lines"]
 
 #: Folders that are not the user's own code.
 _FOREIGN = frozenset({"__pycache__", "build", "dist", "node_modules", "site-packages", "venv"})
@@ -55,8 +55,8 @@ def check_file(path: Path) -> list[Finding]:
 
 def check_source(source: str, path: str) -> list[Finding]:
     """Check a module's *source*, as the file *path*; lines whose comment is `noqa`, or `noqa: TC001`, are left out."""
-    silenced = _silenced(source)
-    return [finding for finding in check_tree(ast.parse(source, path), path) if not _is_silenced(finding, silenced)]
+    lines = silenced_lines(source)
+    return [finding for finding in check_tree(ast.parse(source, path), path) if not is_silenced(finding, lines)]
 
 
 def check_tree(tree: ast.Module, path: str) -> list[Finding]:
@@ -219,7 +219,7 @@ def _is_false(call: ast.Call, name: str) -> bool:
     )
 
 
-def _silenced(source: str) -> dict[int, frozenset[str]]:
+def silenced_lines(source: str) -> dict[int, frozenset[str]]:
     """Read the comments: line -> codes that are to be left alone there, none of which means all."""
     found = {}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -231,6 +231,7 @@ def _silenced(source: str) -> dict[int, frozenset[str]]:
     return found
 
 
-def _is_silenced(finding: Finding, silenced: dict[int, frozenset[str]]) -> bool:
-    codes = silenced.get(finding.line)
+def is_silenced(finding: Finding, lines: Mapping[int, frozenset[str]]) -> bool:
+    """Tell whether a comment leaves *finding* alone."""
+    codes = lines.get(finding.line)
     return codes is not None and (not codes or finding.rule.code in codes)
