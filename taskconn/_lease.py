@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from . import _process
 from ._context import TaskContext, current_task, find_pool, is_interrupt
+from ._ending import Exit
 from ._holds import Hold
 from ._pool import Pool
 from ._pooled import Pooled
@@ -38,7 +38,9 @@ class Lease(Generic[C]):
     connection and the transaction of the outer one, and only the outermost settles.
     """
 
-    __slots__ = ("_alias", "_depth", "_failure", "_hold", "_holder", "_pool", "_pooled", "_root", "_work")
+    __slots__ = (
+        "__weakref__", "_alias", "_depth", "_failure", "_hold", "_holder", "_pool", "_pooled", "_root", "_work",
+    )  # fmt: skip
 
     def __init__(self, alias: str | Handle[C], holder: object) -> None:
         self._alias = alias
@@ -54,20 +56,19 @@ class Lease(Generic[C]):
         return f"<Lease {self._alias!r}, {state}>"
 
     def __enter__(self) -> C:
-        return self.begin(current_task())
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
-    ) -> None:
         try:
-            if exception is None:
-                self.succeed()
-            else:
-                self.fail(exception)
-        except BaseException as interrupt:
+            return self.begin(current_task())
+        except BaseException as interrupt:  # on the way back, perhaps: there is no block yet that would end it
             if self.is_open:
                 self.fail(interrupt)
             raise
+
+    if TYPE_CHECKING:
+
+        def __exit__(self, *raised: object) -> None: ...
+
+    else:
+        __exit__ = Exit()
 
     # -- the three steps -------------------------------------------------------------------------------------
 
@@ -87,7 +88,7 @@ class Lease(Generic[C]):
         pool = self._pool = find_pool(self._alias, task)
         work = enter_work(task, me.owner)
         leases = work.leases
-        if pool in leases and (root := work.root(pool)) is not None:
+        if (root := leases.get(pool)) is not None:
             return self._join(root, work)
         self._failure = ""
         try:
@@ -123,10 +124,10 @@ class Lease(Generic[C]):
         if work is None or pooled is None:
             self._leave("" if commits else "a returned value that means failure")
             return
-        self._work = self._pooled = None
         taken_at, leases, session = pooled.taken_at, work.leases, pooled.session
         try:
             leases.pop(self._pool, None)
+            self._work = self._pooled = None
             if pooled.owner is not me.owner or not unforked[0]:  # inherited: the parent settles it
                 return
             pooled.leases += 1
@@ -150,10 +151,10 @@ class Lease(Generic[C]):
         if work is None or pooled is None:
             self._leave(type(exception).__name__)
             return
-        self._work = self._pooled = None
         taken_at = pooled.taken_at
         try:
             work.leases.pop(self._pool, None)
+            self._work = self._pooled = None
             if pooled.owner is _process.owner():  # else inherited: the parent settles it
                 pooled.leases += 1
                 self._roll_back(work, pooled, rollback_limit_s(self._pool, pooled, exception))

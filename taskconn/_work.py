@@ -51,8 +51,8 @@ class UnitOfWork:
         """
         Give the open lease of *pool*, to be joined; None if there is none.
 
-        A signal whose handler raises just as a ``with`` block calls ``__exit__`` leaves a lease open that nobody holds.
-        Joined, it would never be settled: it is dropped here.
+        A signal whose handler raises just as a ``with`` block calls ``__exit__`` leaves a lease open that nobody holds,
+        see `Exit`. Joined, it would never be settled: it is dropped here.
         """
         lease = self.leases.get(pool)
         if lease is not None and sys.getrefcount(lease) <= _NOBODYS:
@@ -60,6 +60,12 @@ class UnitOfWork:
             lease.drop()
             return None
         return lease
+
+    def is_held(self) -> bool:
+        """Is a lease open? One that nobody holds is dropped: it would keep callbacks from running, too."""
+        for pool in list(self.leases):
+            self.root(pool)
+        return bool(self.leases)
 
     def run_callbacks(self) -> None:
         """
@@ -123,11 +129,9 @@ def active_work(task: TaskContext | None) -> UnitOfWork | None:
     work = _last_work(current_runner(), _process.owner())
     if work is None:
         return None
-    while not work.leases and work.outer is not None:  # nested tasks that have ended
+    while not (is_held := work.is_held()) and work.outer is not None:  # nested tasks that have ended
         work = work.outer
-    for pool in list(work.leases):
-        work.root(pool)
-    if not work.leases or (task is not None and task.key is not None and task.key != work.key):
+    if not is_held or (task is not None and task.key is not None and task.key != work.key):
         return None
     return work
 
@@ -140,9 +144,9 @@ def enter_work(task: TaskContext | None, owner: Owner) -> UnitOfWork:
     if work is None or work.owner is not owner:
         work = None
     else:
-        while work.outer is not None and not work.leases:
+        while not (is_held := work.leases and work.is_held()) and work.outer is not None:
             work = work.outer
-        if work.leases:
+        if is_held:
             if key is None or key == work.key:
                 return work
         elif work.outer is None:
