@@ -11,6 +11,7 @@ from functools import partial
 from types import FrameType, FunctionType
 from typing import Any
 
+from .. import _guard
 from .._guard import _bindings, _findings, _holders
 from .._guard._libraries import INFRASTRUCTURE
 from .._guard._modes import the_guard
@@ -18,7 +19,7 @@ from .._guard._stacks import Place, package_of, shortened
 from ._application import Application, functions_of
 from ._findings import RULES, Finding
 
-__all__ = ["finding", "look", "task_place"]
+__all__ = ["count", "finding", "look", "task_place"]
 
 #: Frames whose package says nothing of who wants a thread: the user's "" comes first.
 _UNNAMED = frozenset({None, "", "(standard library)"})
@@ -26,7 +27,7 @@ _UNNAMED = frozenset({None, "", "(standard library)"})
 
 def look(application: Application) -> tuple[list[Finding], list[str]]:
     """Fork once, and tell what would have crossed; of workers that do not fork, nothing."""
-    tasks = f"{len(application.tasks)} {'task' if len(application.tasks) == 1 else 'tasks'}"
+    tasks = count(len(application.tasks), "task")
     if not application.forks:
         return [], [f"{application.words}: {tasks}; its workers do not fork"]
     threads = list(_threads())
@@ -36,10 +37,11 @@ def look(application: Application) -> tuple[list[Finding], list[str]]:
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
+    _guard.worker_is_ready()  # no more traces
     crossing = the_guard.found
     found = [*map(_connection, crossing), *_held(application, crossing), *threads]
-    fact = f"{application.words}: {tasks}; at the fork {len(crossing)} connections open, {len(threads)} threads alive"
-    return found, [fact]
+    seen = f"{count(len(crossing), 'connection')} open, {count(len(threads), 'thread')} alive"
+    return found, [f"{application.words}: {tasks}; at the fork {seen}"]
 
 
 def finding(code: str, message: str, place: Place | None = None) -> Finding:
@@ -47,6 +49,11 @@ def finding(code: str, message: str, place: Place | None = None) -> Finding:
     if place is None:
         return Finding(RULES[code], message)
     return Finding(RULES[code], message, shortened(place.path), place.line)
+
+
+def count(number: int, what: str) -> str:
+    """Write ``1 task``, ``2 tasks``."""
+    return f"{number} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"
 
 
 def task_place(task: Any) -> Place | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ._application import Application, Request
-from ._at_fork import finding
+from ._at_fork import count, finding
 from ._check import Answer, check
 from ._findings import Finding
 
@@ -47,7 +47,8 @@ def _budget(
     per_process = [_most(application, answer.alias, request.threads) for answer in answers]
     need, most = request.hosts * processes * sum(per_process), answers[0].max_connections
     names = ", ".join(answer.alias for answer in answers)
-    fleet = f"{request.hosts} hosts x {processes} processes x {' + '.join(map(str, per_process))} connections = {need}"
+    each = f"({' + '.join(map(str, per_process))})" if len(per_process) > 1 else f"{per_process[0]}"
+    fleet = f"{count(request.hosts, 'host')} x {count(processes, 'process')} x {each} = {count(need, 'connection')}"
     fact = f"{names}: {answers[0].server} {answers[0].version} at {address}"
     if most is None:
         return [], fact

@@ -44,7 +44,8 @@ def look() -> list[Finding]:
 
 
 def without_silenced(findings: Iterable[Finding]) -> list[Finding]:
-    """Leave out what a comment in its own line silences, as lint does."""
+    """Leave out what a comment in its own line silences, as lint does, and what is found in a line a second time."""
+    seen: set[tuple[str, str, int]] = set()
     lines: dict[str, Any] = {}
     kept = []
     for one in findings:
@@ -55,6 +56,10 @@ def without_silenced(findings: Iterable[Finding]) -> list[Finding]:
                 if path is not None:
                     with tokenize.open(path) as file:
                         lines[one.path] = silenced_lines(file.read())
+        found = (one.rule.code, one.path or one.message, one.line)
+        if one.rule.code == "TC005" and found in seen:
+            continue
+        seen.add(found)
         if not is_silenced(one, lines[one.path]):
             kept.append(one)
     return kept

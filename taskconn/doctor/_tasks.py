@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 from collections.abc import Iterable, Iterator
+from types import CodeType
 from typing import Any
 
 from .._guard import _bindings
@@ -27,6 +29,11 @@ _DEAF_UNDER_SQLALCHEMY = {
     "sqlalchemy+sqlite+pysqlite": "sqlite3",
 }
 
+#: Words in the name of an attribute that keeps a connection.
+_CONNECTIONS = frozenset(
+    {"client", "con", "conn", "connection", "cursor", "database", "db", "mongo", "redis", "session"}
+)
+
 #: Most tasks that are named in one finding.
 _NAMED = 3
 
@@ -35,6 +42,7 @@ def look(application: Application) -> list[Finding]:
     """Look at the settings; nothing is run."""
     found = list(_unheard_limits(application))
     if application.app is not None:
+        found += _kept_connections(application)
         found += [*_redelivery(application), *_dropped_modules(application.app)]
     return found
 
@@ -83,6 +91,28 @@ def _redelivery(application: Application) -> Iterator[Finding]:
     ):
         if names:
             yield finding("TC108", f"{_list(names)}: {words}", task_place(application.tasks[names[0]]))
+
+
+def _kept_connections(application: Application) -> Iterator[Finding]:
+    """Find the manual's `DatabaseTask._db`: a property of a task class that stores what it has made on the object."""
+    kinds = {kind: None for task in application.tasks.values() for kind in type(task).__mro__ if is_users(_file(kind))}
+    for kind in kinds:
+        empty = {name for name, value in vars(kind).items() if value is None and _CONNECTIONS & set(name.split("_"))}
+        for method in vars(kind).values():
+            code = getattr(getattr(method, "fget", None), "__code__", None)
+            if not isinstance(code, CodeType):
+                continue
+            for step in dis.get_instructions(code):
+                if step.opname == "STORE_ATTR" and step.argval in empty:
+                    lines = [line for start, end, line in code.co_lines() if start <= step.offset < end and line]
+                    place = Place(code.co_filename, lines[0] if lines else code.co_firstlineno, code.co_name)
+                    yield finding(
+                        "TC005", f"`{step.argval}` of the task class `{kind.__name__}` keeps a connection", place
+                    )
+
+
+def _file(kind: type) -> str:
+    return getattr(sys.modules.get(kind.__module__), "__file__", None) or "<frozen none>"
 
 
 def _dropped_modules(app: Any) -> Iterator[Finding]:
