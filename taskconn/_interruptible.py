@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-import select
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from ._interrupts import strikes
-from ._process import getpid
+from ._process import getpid, me, unforked
 from ._server_errors import hear_limit
 from .driver import Session
 from .errors import InheritedConnectionError, TaintedConnectionError
 
-__all__ = ["Interruptible", "guarded_class", "wait_readable"]
+__all__ = ["Interruptible", "guarded_class"]
 
 T = TypeVar("T")
 
@@ -41,6 +40,8 @@ class Interruptible:
     touches: int = 0
     #: `touches` when the last exchange was complete.
     answered: int = 0
+    #: An error of the library's has come out: the library may have closed the socket by itself.
+    is_doubtful: bool = False
 
     def is_in_step(self, error: BaseException) -> bool:
         """Tell whether *error*, the library's own, was a complete reply, so the next one is the next question's."""
@@ -59,13 +60,15 @@ class Interruptible:
             TaintedConnectionError: An exchange was interrupted before. Nothing has been sent.
             busy_error: Another thread waits for its answer. Nothing has been sent.
         """
-        self.refuse_others()
+        session = self.session
+        if session.interrupt or session.owner_pid != me.pid or not unforked[0]:
+            self.refuse_others()
         runner = threading.get_ident()
         if self.runner != runner:
-            if self.runner is not None and self.session.pending:
-                raise self.busy_error(f"connection {self.session.alias!r} is in use by another thread")
+            if self.runner is not None and session.pending:
+                raise self.busy_error(f"connection {session.alias!r} is in use by another thread")
             self.runner = runner
-        session, touches, handled, mark = self.session, self.touches, sys.exc_info()[1], strikes.count
+        touches, handled, mark = self.touches, sys.exc_info()[1], strikes.count
         was_pending = session.pending
         session.pending = True
         try:
@@ -75,6 +78,7 @@ class Interruptible:
             session.pending = was_pending
             self.answered = self.touches
         except self.library_errors as error:
+            self.is_doubtful = True
             interrupt = _masked(error, handled, self.library_errors) or strikes.since(mark)
             if interrupt is not None:
                 self._end(interrupt, touches, was_pending=was_pending)
@@ -121,7 +125,7 @@ class Interruptible:
     def is_beyond_use(self) -> bool:
         """Tell whether nothing may be sent or read: interrupted, or another process's."""
         session = self.session
-        return session.interrupt != "" or session.owner_pid != getpid()
+        return session.interrupt != "" or session.owner_pid != me.pid or not unforked[0]
 
     def _end(self, interrupt: BaseException, touches: int, *, was_pending: bool) -> None:
         if self.touches == touches:
@@ -137,20 +141,6 @@ def guarded_class(stock: type[T], guard: type[Any]) -> type[T]:
         return stock
     derived: type[T] = _derive(stock, guard)  # type: ignore[arg-type]  # classes are hashable
     return derived
-
-
-def wait_readable(descriptor: int, timeout_s: float | None) -> bool:
-    """
-    Wait until there is something to read, in Python, so that signals are heard and gevent may switch.
-
-    Returns:
-        False if there was nothing within *timeout_s*; None waits for ever.
-    """
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([descriptor], [], [], timeout_s)[0])
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    return bool(poller.poll(None if timeout_s is None else max(0, timeout_s) * 1000))
 
 
 @functools.cache

@@ -32,10 +32,10 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
         BaseException: An interrupt that could not be held back; its cause is a `CommitOutcomeUnknownError` if COMMIT
             had been sent.
     """
-    driver, session = pool.driver, pooled.session
+    driver, session, connection, timeout_s = pool.driver, pooled.session, pooled.connection, pool.options.settle_timeout
     if pool.flush is not None:
         try:
-            pool.flush(pooled.connection)
+            pool.flush(connection)
         except BaseException as exception:
             roll_back(pool, pooled, rollback_limit_s(pool, pooled, exception))
             raise
@@ -46,10 +46,13 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
     try:
         with shield:
             has_begun = True
-            heard(driver.commit, pooled.connection, pool.options.settle_timeout)
+            heard(driver.commit, connection, timeout_s)
             shield.has_committed = True
             pooled.commits += 1
-            _clean_and_give_back(pool, pooled, pool.options.settle_timeout)
+            if pool.deadlines is None and not pool.options.reset and driver.is_as_opened(connection):
+                _give_back(pool, pooled)
+            else:
+                _clean_and_give_back(pool, pooled, timeout_s)
     except BaseException as exception:
         if shield.has_committed:
             if is_limit(exception):  # it came as the shield was taken down
@@ -116,7 +119,7 @@ def roll_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
 
 def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float) -> None:
     """Undo what the task may have changed in client and session; a connection that can't be cleaned is dropped."""
-    driver, connection, reset, session = pool.driver, pooled.connection, pool.options.reset, pooled.session
+    driver, connection, reset = pool.driver, pooled.connection, pool.options.reset
     try:
         if not driver.is_open(connection):
             pool.invalidate(pooled)
@@ -138,10 +141,15 @@ def _clean_and_give_back(pool: Pool[Any], pooled: Pooled[Any], timeout_s: float)
         # The outcome stands, whatever a reset (a callable of the user's, perhaps) makes of the session afterwards.
         log.warning("connection %r: cleaning in process %d failed: %r", pool.alias, _process.getpid(), exception)
     else:
-        session.sent = 0  # a proxy that keeps the connection has nothing to settle any more
-        session.settled_by_hand = False
-        session.refusal = None  # left by an interrupt on the way into, or out of, what refuses
-        pool.give_back(pooled)
+        _give_back(pool, pooled)
+
+
+def _give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
+    session = pooled.session
+    session.sent = 0  # a proxy that keeps the connection has nothing to settle any more
+    session.settled_by_hand = False
+    session.refusal = None  # left by an interrupt on the way into, or out of, what refuses
+    pool.give_back(pooled)
 
 
 def _reset(pool: Pool[Any], pooled: Pooled[Any]) -> None:

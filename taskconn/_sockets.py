@@ -6,10 +6,10 @@ import _socket
 import enum
 import os
 import select
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
-__all__ = ["Peek", "Socket", "disarm", "peek", "port_of"]
+__all__ = ["Lookout", "Peek", "Socket", "disarm", "peek", "port_of"]
 
 #: What poll(2) says of a peer that has gone. POLLRDHUP is Linux only.
 _GONE = getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0) | getattr(select, "POLLRDHUP", 0)
@@ -100,6 +100,52 @@ def peek(descriptors: Iterable[int]) -> Peek:
             return Peek.DEAD
         found = Peek.READABLE
     return found
+
+
+class Lookout:
+    """
+    Wait for what comes on one socket, or just look, by a poll object that is kept: making one takes longer than asking.
+
+    One that gevent has put in the place of Python's is made anew each time: it belongs to the thread that made it.
+    """
+
+    __slots__ = ("_fd", "_make", "_poll")
+
+    def __init__(self) -> None:
+        self._fd = -1
+        self._make: Any = None
+        self._poll: Callable[[float | None], list[tuple[int, int]]]
+
+    def wait(self, fd: int, timeout_s: float | None) -> bool:
+        """
+        Wait until there is something to read, in Python, so that signals are heard and gevent may switch.
+
+        Returns:
+            False if there was nothing within *timeout_s*; None waits for ever.
+        """
+        timeout_ms = None if timeout_s is None else timeout_s * 1000 if timeout_s > 0 else 0
+        if fd == self._fd and self._make is getattr(select, "poll", None):
+            return bool(self._poll(timeout_ms))
+        return bool(self._ask(fd, timeout_ms))
+
+    def peek(self, fd: int) -> Peek:
+        """Look without waiting."""
+        is_known = fd == self._fd and self._make is getattr(select, "poll", None)
+        for _, events in self._poll(0) if is_known else self._ask(fd, 0):
+            return Peek.DEAD if events & _GONE else Peek.READABLE
+        return Peek.QUIET
+
+    def _ask(self, fd: int, timeout_ms: float | None) -> list[tuple[int, int]]:
+        make = getattr(select, "poll", None)
+        if make is None:  # Windows, eventlet
+            readable = select.select([fd], [], [], None if timeout_ms is None else timeout_ms / 1000)[0]
+            return [(fd, 0)] if readable else []
+        poller = make()
+        poller.register(fd, _READABLE)
+        if type(poller).__module__ == "select":
+            self._poll, self._make, self._fd = poller.poll, make, fd
+        answer: list[tuple[int, int]] = poller.poll(timeout_ms)
+        return answer
 
 
 def port_of(fd: int) -> int | None:

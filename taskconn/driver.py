@@ -81,7 +81,6 @@ class Driver(ABC, Generic[C]):
     #: Must idle connections be closed before a fork, because a child can't be kept from harming them (SQLite)?
     #: An instance may know better after an open.
     closes_before_fork: bool = False
-
     #: Is it a test's own object in an alias's place, about which nothing is kept?
     is_stand_in: ClassVar[bool] = False
 
@@ -256,9 +255,6 @@ class Driver(ABC, Generic[C]):
             statement: SQL, with ``%s`` for each parameter.
             parameters: Strings, integers, None.
 
-        Returns:
-            The rows, and how many rows were changed.
-
         Raises:
             errors: What the library raises.
         """
@@ -266,6 +262,10 @@ class Driver(ABC, Generic[C]):
 
     def restore(self, connection: C) -> None:
         """Put back what a task may have changed in the client (autocommit), once settled; no round trip if nothing."""
+
+    def is_as_opened(self, connection: C) -> bool:
+        """Tell in one quick look after a commit: open, no reply pending, nothing to `restore`. False: not known."""
+        return False
 
     def reset(self, connection: C, timeout_s: float) -> None:
         """Clear the session's state at the server (variables, temporary tables, locks), after it was settled."""

@@ -26,6 +26,9 @@ transactional = pytest.mark.parametrize(
     "row", [row for row in ROWS.values() if row.driver.transactional], ids=lambda row: row.name
 )
 
+#: Rows whose driver has `is_as_opened`, which saves three other questions after each commit.
+LOOKS_QUICKLY = {"pymysql", "mysqldb", "psycopg"}
+
 
 @pytest.fixture
 def url(request: pytest.FixtureRequest, row: Row) -> str:
@@ -170,6 +173,21 @@ def test_commit_makes_durable_and_rollback_undoes(row: Row, driver: Driver[Any],
     other = driver.open(target_of(url), 5)
     assert row.values(other) == ["Volvo"]
     driver.close(other, 1)
+
+
+@every_row
+def test_quick_look_after_a_commit_sees_what_is_left(row: Row, driver: Driver[Any], connection: Any) -> None:
+    """A driver that says of a connection that nothing is to be cleaned has looked: at replies, and at the socket."""
+    row.write(connection, "Volvo")
+    driver.commit(connection, 5)
+    assert driver.is_as_opened(connection) is (row.name in LOOKS_QUICKLY)
+
+    reader = row.half_read(connection)
+    assert not driver.is_as_opened(connection)
+    del reader
+
+    driver.invalidate(connection)
+    assert not driver.is_as_opened(connection)
 
 
 @transactional

@@ -221,6 +221,7 @@ def test_transaction_begun_by_sql_is_settled_too(driver: Driver[Any], open_: Mak
     assert not driver.is_settled(db)
     driver.rollback(db, 5)
     assert driver.is_settled(db)
+    assert not driver.is_as_opened(db)
     driver.restore(db)
 
     _run(db, "INSERT INTO car VALUES (2, 'Lada')")

@@ -247,6 +247,24 @@ def test_prepared_statements_survive_reset_and_rollback(db: Connection) -> None:
     assert db.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (1,)
 
 
+@pytest.mark.parametrize("name", ["row_factory", "cursor_factory", "prepare_threshold", "handler"])
+def test_a_single_change_in_the_client_is_seen_after_a_commit(name: str, db: Connection) -> None:
+    """The quick look that saves the cleaning misses nothing that cleaning would put back."""
+    db.execute("SELECT 1")
+    driver.commit(db, 5)
+    assert driver.is_as_opened(db)
+
+    if name == "handler":
+        db.add_notice_handler(print)
+    else:
+        value = {"row_factory": psycopg.rows.dict_row, "cursor_factory": psycopg.ClientCursor, "prepare_threshold": 1}
+        setattr(db, name, value[name])
+
+    assert not driver.is_as_opened(db)
+    driver.restore(db)
+    assert driver.is_as_opened(db)
+
+
 def test_factories_and_handlers_of_a_task_are_not_the_next_ones(db: Connection) -> None:
     """What a task hangs on the client is taken off, and notifications for it are forgotten."""
     heard: list[Any] = []

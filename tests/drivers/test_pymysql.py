@@ -348,6 +348,7 @@ def test_autocommit_switched_on_is_off_again_for_the_next_task(db: Connection, b
     else:
         db.autocommit(True)
     driver.commit(db, 1)
+    assert not driver.is_as_opened(db)
 
     driver.restore(db)
 

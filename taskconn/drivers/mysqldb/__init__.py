@@ -140,6 +140,10 @@ class MySQLdb(Driver[Connection]):
         """Put back autocommit and the cursor class."""
         connection.restore()
 
+    def is_as_opened(self, connection: Connection) -> bool:
+        """Tell it of socket, replies, autocommit and cursor class."""
+        return connection.is_as_opened()
+
     def reset(self, connection: Connection, timeout_s: float) -> None:
         """Clear variables, temporary tables, locks and prepared statements; the database is the URL's again."""
         connection.reset(timeout_s)

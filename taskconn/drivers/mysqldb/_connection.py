@@ -9,9 +9,9 @@ from typing import Any
 from MySQLdb.constants import CR
 
 from ..._interruptible import guarded_class
-from ...driver import Peek, Session, peek
+from ...driver import Peek, Session
 from ._cursor import GuardedCursor
-from ._wire import WireConnection, errors
+from ._wire import TELLS_MORE, WireConnection, errors
 
 __all__ = ["Connection"]
 
@@ -26,12 +26,17 @@ class Connection(WireConnection):
         self._credentials = [arguments.get(name) or "" for name in ("user", "password", "database")]
         self._wanted = {name: arguments.get(name) for name in ("collation", "sql_mode", "init_command")}
         self._at_open = self.get_autocommit(), self.cursorclass, self.character_set_name()
+        #: A class that was asked for, and the one that cursors get then.
+        self._cursor_classes: tuple[Any, Any] = (None, None)
 
     # -- what the task calls -----------------------------------------------------------------------------
 
     def cursor(self, cursorclass: Any = None) -> Any:
         """Make a cursor, of a class that asks under this connection's guard."""
-        return guarded_class(cursorclass or self.cursorclass, GuardedCursor)(self)
+        wanted, classes = cursorclass or self.cursorclass, self._cursor_classes
+        if wanted is not classes[0]:
+            classes = self._cursor_classes = wanted, guarded_class(wanted, GuardedCursor)
+        return classes[1](self)
 
     def query(self, query: str | bytes | bytearray) -> None:
         """Send *query* and read the head of its reply. Every cursor comes through here."""
@@ -91,13 +96,14 @@ class Connection(WireConnection):
         if self.session.pending:
             self.drop()
             raise errors.OperationalError(CR.COMMANDS_OUT_OF_SYNC, f"a reply is pending, {verb.decode()} was not sent")
-        deadline = _monotonic() + timeout_s
-        if self.has_unread() or not hasattr(self.stock, "more_results"):  # before 2.3 only asking for more can tell
+        if self.has_unread() or not TELLS_MORE:  # before 2.3 only asking for more can tell
+            deadline = _monotonic() + timeout_s
             self._drain(deadline)
-        if peek(self.descriptors()) is not Peek.QUIET:
+            timeout_s = deadline - _monotonic()
+        if self.lookout.peek(self.descriptor()) is not Peek.QUIET:
             self.drop()
             raise errors.OperationalError(CR.SERVER_LOST, f"connection was lost before {verb.decode()} was sent")
-        self.exchange(self.ask, verb, deadline - _monotonic())
+        self.exchange(self.ask, verb, timeout_s)
 
     def ping_within(self, timeout_s: float) -> None:
         """Ask for a sign of life, within *timeout_s*. The library's own ping can't be bounded."""
@@ -119,6 +125,17 @@ class Connection(WireConnection):
         autocommit, self.cursorclass, _ = self._at_open
         if self.get_autocommit() != autocommit:
             self.exchange(self.ask, b"SET autocommit=%d" % autocommit)
+
+    def is_as_opened(self) -> bool:
+        """Tell whether `restore` has nothing to do, and nothing is left to be read."""
+        autocommit, cursor_class, _ = self._at_open
+        return (
+            not self.session.pending
+            and self.is_open()
+            and not self.has_unread()
+            and self.cursorclass is cursor_class
+            and self.get_autocommit() == autocommit
+        )
 
     def reset(self, timeout_s: float) -> None:
         """

@@ -44,8 +44,10 @@ class GuardedCursor(MySQLdb.cursors.BaseCursor):  # type: ignore[misc]  # no typ
             return
         if connection.is_beyond_use() or not connection.is_open():
             self.connection = self._result = None
-        else:
+        elif connection.session.pending or connection.has_unread():
             connection.exchange(super().close)
+        else:  # not a word is said
+            super().close()
 
     def _fetch_row(self, size: int = 1) -> Any:
         result = self._result

@@ -15,18 +15,20 @@ import MySQLdb.connections
 from MySQLdb import _mysql
 from MySQLdb.constants import CR
 
-from ..._interruptible import Interruptible, wait_readable
-from ..._process import Socket, disarm, getpid
+from ..._interruptible import Interruptible
+from ..._process import Socket, disarm, me, unforked
+from ..._sockets import Lookout
 from ..._watchdog import Deadline
 from ...driver import Session
 
-__all__ = ["WireConnection", "errors"]
+__all__ = ["TELLS_MORE", "WireConnection", "errors"]
 
 T = TypeVar("T")
 _monotonic = time.monotonic
 
 #: Tells without asking whether further result sets wait; since 2.3.
 _more_results: Callable[[Any], int] | None = getattr(_mysql.connection, "more_results", None)
+TELLS_MORE = _more_results is not None
 
 
 class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ignore[misc]  # no types
@@ -37,6 +39,7 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
         unread: Result set of an unbuffered cursor, with rows that were not read. Nobody may collect it before that:
             the library would read the rest, in a child too.
         is_guarded: A cursor asks and fetches as one exchange.
+        lookout: Waits for the socket, and looks at it.
     """
 
     library_errors: ClassVar[tuple[type[BaseException], ...]] = (errors.MySQLError,)
@@ -52,6 +55,7 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
         self.is_guarded = False
         self._socket: Socket | None = None
         self._is_shut = False
+        self.lookout = Lookout()
         self._deadline: float | None = _monotonic() + timeout_s
         self._read_timeout: float | None = arguments.get("read_timeout")
         try:
@@ -75,19 +79,24 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
 
     def is_inherited(self) -> bool:
         """Tell whether another process opened this connection."""
-        return self.session.owner_pid != getpid()
+        return self.session.owner_pid != me.pid or not unforked[0]
 
     def is_open(self) -> bool:
-        """Tell whether its socket is there: the library closes it after an error, and keeps the number."""
-        return not self._is_shut and self.open and Socket.of(self._descriptor()) == self._socket
+        """Tell whether its socket is there: after an error the library may have closed it, and keeps the number."""
+        if self._is_shut or not self.open:
+            return False
+        return not self.is_doubtful or Socket.of(self.descriptor()) == self._socket
 
     def descriptors(self) -> tuple[int, ...]:
-        """List its one socket."""
-        return (self._socket.fd,) if self._socket is not None and self.is_open() else ()
+        """List its one socket, unless that number is another's by now."""
+        known = self._socket
+        return (known.fd,) if known is not None and self.is_open() and Socket.of(known.fd) == known else ()
 
     def has_unread(self) -> bool:
         """Tell whether rows of an unbuffered cursor, or further result sets, wait to be read."""
-        return self.unread is not None or (_more_results is not None and self.is_open() and bool(_more_results(self)))
+        if self.unread is not None or _more_results is None:
+            return self.unread is not None
+        return not self._is_shut and self.open and bool(_more_results(self))
 
     def is_in_step(self, error: BaseException) -> bool:
         """Tell whether *error* is the server's, or was made before anything was sent."""
@@ -100,12 +109,12 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
         """Send *query* and read the head of its reply, within *timeout_s* if it is given."""
         if isinstance(query, str):
             query = query.encode(self.encoding)
-        descriptor = self._descriptor()
+        descriptor = self.descriptor() if self._socket is None else self._socket.fd
         if timeout_s is None:
             timeout_s = self._read_timeout if self._deadline is None else self._deadline - _monotonic()
         self.touches += 1
         self.send_query(bytes(query))
-        if not wait_readable(descriptor, timeout_s):
+        if not self.lookout.wait(descriptor, timeout_s):
             self.shut()
             raise errors.OperationalError(CR.SERVER_LOST, f"no answer within {timeout_s:.1f} s")
         self.read_query_result()
@@ -185,7 +194,7 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
     @contextlib.contextmanager
     def bounded(self, timeout_s: float) -> Iterator[None]:
         """Shut the socket if the block, which waits in C, takes longer than *timeout_s*."""
-        deadline = Deadline(self._descriptor(), max(0.001, timeout_s))
+        deadline = Deadline(self.descriptor(), max(0.001, timeout_s))
         try:
             with deadline:
                 yield
@@ -215,7 +224,8 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
 
     # -- private -----------------------------------------------------------------------------------------
 
-    def _descriptor(self) -> int:
+    def descriptor(self) -> int:
+        """Give the number of its socket; -1 if there is none."""
         if self._socket is None:
             self._socket = Socket.of(self.stock.fileno(self))
         return -1 if self._socket is None else self._socket.fd

@@ -17,7 +17,8 @@ from ..._arguments import Reader, boolean, refuse_autocommit
 from ..._libpq import read_arguments
 from ...driver import Answer, Driver, Session, Target, run
 from ._cancelling import make_canceller
-from ._connection import Connection, Cursor, ServerCursor
+from ._connection import Connection
+from ._cursor import Cursor, ServerCursor
 from ._waiting import drive
 
 __all__ = ["Connection", "Cursor", "Psycopg", "ServerCursor"]
@@ -156,6 +157,10 @@ class Psycopg(Driver[Connection]):
     def restore(self, connection: Connection) -> None:
         """Put back autocommit, isolation level, factories and thresholds, and forget handlers and notifications."""
         connection.restore()
+
+    def is_as_opened(self, connection: Connection) -> bool:
+        """Tell it of what libpq knows, and of settings, handlers and factories."""
+        return connection.is_as_opened()
 
     def reset(self, connection: Connection, timeout_s: float) -> None:
         """Clear settings, temporary tables, advisory locks, prepared statements and LISTEN."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import time
 from collections.abc import Generator, Iterator, Mapping
 from types import TracebackType
@@ -11,15 +12,16 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
-from ..._interrupts import heard
 from ..._process import getpid
-from ...driver import Peek, Session, peek
+from ...driver import Peek, Session
+from ._cursor import Cursor, ServerCursor
 from ._guarded import GuardedConnection
 from ._waiting import NoAnswerError
 
-__all__ = ["Connection", "Cursor", "ServerCursor"]
+__all__ = ["Connection"]
 
 _monotonic = time.monotonic
+_IDLE = pq.TransactionStatus.IDLE
 
 #: What a task may change in the client. Switching it sends nothing, so it counts as a statement: see `wait`.
 _CLIENT_STATE = (
@@ -33,41 +35,7 @@ _CLIENT_STATE = (
     "prepare_threshold",
     "prepared_max",
 )
-
-
-class Cursor(psycopg.Cursor[Any]):
-    """A cursor whose COPY and pipeline, when they are interrupted, let the interrupt pass."""
-
-    _conn: GuardedConnection
-
-    def executemany(self, *arguments: Any, **named: Any) -> None:
-        """Run one statement for each of several sets of parameters, in a pipeline."""
-        try:
-            heard(super().executemany, *arguments, **named)
-        except psycopg.Error:
-            raise
-        except BaseException as interrupt:
-            self._conn.note(interrupt)  # psycopg was about to begin or to end its pipeline
-            raise
-
-    @contextlib.contextmanager
-    def copy(self, *arguments: Any, **named: Any) -> Iterator[Any]:
-        """Begin a COPY."""
-        with self._conn.leaving(super().copy(*arguments, **named)) as copy:
-            yield copy
-
-
-class ServerCursor(psycopg.ServerCursor[Any]):
-    """A cursor that lives at the server, and is never closed there by a process that does not own it."""
-
-    _conn: GuardedConnection
-
-    def close(self) -> None:
-        """Close; at the server too, if that can be."""
-        if self._conn.is_beyond_use():
-            self._closed = True
-        else:
-            super().close()
+_client_state = operator.attrgetter(*_CLIENT_STATE)
 
 
 class Connection(GuardedConnection):
@@ -77,7 +45,7 @@ class Connection(GuardedConnection):
         super().__init__(*arguments, **named)
         self.cursor_factory = Cursor
         self.server_cursor_factory = ServerCursor
-        self._at_open = self._client_state()
+        self._at_open = _client_state(self)
 
     def belong_to(self, session: Session, settings: Mapping[str, Any]) -> None:
         """Take what `psycopg.connect` takes besides libpq's arguments, and begin to count."""
@@ -88,7 +56,7 @@ class Connection(GuardedConnection):
             if name in settings:
                 setattr(self, name, settings[name])
         self._autocommit = bool(settings.get("autocommit", False))
-        self._at_open = self._client_state()
+        self._at_open = _client_state(self)
         self.session = session
 
     # -- what the task calls -----------------------------------------------------------------------------
@@ -167,8 +135,7 @@ class Connection(GuardedConnection):
             psycopg.Error: `Session.pending` is True afterwards if *verb* was sent and never answered.
         """
         deadline, session = _monotonic() + timeout_s, self.session
-        self._make_ready(verb.decode(), deadline)
-        if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+        if self._make_ready(verb.decode(), deadline) != _IDLE:
             session.pending = True
             try:
                 self.exchange_within(self._commit_gen() if verb == b"COMMIT" else self._rollback_gen(), deadline)
@@ -199,9 +166,22 @@ class Connection(GuardedConnection):
             raise psycopg.OperationalError("the server's answer was a last word")
         return str(rows[0][0])
 
+    def is_as_opened(self) -> bool:
+        """Tell whether `restore` has nothing to do, and nothing is half done."""
+        return (
+            not self.session.pending
+            and self.pgconn.transaction_status == _IDLE
+            and not self.lock.locked()
+            and not self._notice_handlers
+            and not self._notify_handlers
+            and not getattr(self, "_notifies_backlog", None)
+            and not self.is_busy()
+            and _client_state(self) == self._at_open
+        )
+
     def restore(self) -> None:
         """Put back what a task may have changed in the client, and forget what only it was to hear."""
-        if self._client_state() != self._at_open:
+        if _client_state(self) != self._at_open:
             for name, value in zip(_CLIENT_STATE, self._at_open, strict=True):
                 setattr(self, name, value)
             self._begin_statement = b""
@@ -252,12 +232,9 @@ class Connection(GuardedConnection):
         if self.session.refusal is not None:
             self.session.refusal(verb)
 
-    def _client_state(self) -> tuple[Any, ...]:
-        return tuple([getattr(self, name) for name in _CLIENT_STATE])
-
-    def _make_ready(self, verb: str, deadline: float) -> None:
+    def _make_ready(self, verb: str, deadline: float) -> int:
         """
-        See to it that *verb* can be sent.
+        See to it that *verb* can be sent; gives the transaction's status, as the server said last.
 
         Raises:
             psycopg.Error: It can't, and was not.
@@ -268,11 +245,11 @@ class Connection(GuardedConnection):
         try:
             if pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
                 self.exchange_within(self.drain_steps(), deadline)
-            seen = peek([pgconn.socket])
+            seen = self._lookout.peek(pgconn.socket)
             if seen is not Peek.QUIET:
                 pgconn.consume_input()  # a notification, or a last word
-            if seen is Peek.DEAD:
-                raise psycopg.OperationalError("connection was lost")
+                if seen is Peek.DEAD:
+                    raise psycopg.OperationalError("connection was lost")
             if pgconn.pipeline_status != pq.PipelineStatus.OFF:
                 raise psycopg.OperationalError("a pipeline was left open")
         except psycopg.Error as error:
@@ -280,9 +257,11 @@ class Connection(GuardedConnection):
             raise psycopg.OperationalError(f"{error}; {verb} was not sent") from error
         if self._num_transactions or self._tpc:
             raise psycopg.ProgrammingError(f"a transaction block was left open; {verb} was not sent")
-        if verb == "COMMIT" and pgconn.transaction_status == pq.TransactionStatus.INERROR:
+        status: int = pgconn.transaction_status
+        if status == pq.TransactionStatus.INERROR and verb == "COMMIT":
             # The server would answer ROLLBACK, and psycopg would not say so.
             words = (
                 "a statement failed and its error was swallowed, so the server can only roll back; COMMIT was not sent"
             )
             raise psycopg.errors.InFailedSqlTransaction(words)
+        return status

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import generators, pq, waiting
 
-from ..._process import getpid
+from ..._process import getpid, me, unforked
 from ..._server_errors import hear_limit
+from ..._sockets import Lookout
 from ..._watchdog import shut
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
@@ -23,6 +24,8 @@ __all__ = ["GuardedConnection"]
 
 T = TypeVar("T")
 _monotonic = time.monotonic
+_ACTIVE = pq.TransactionStatus.ACTIVE
+_NO_PIPELINE = pq.PipelineStatus.OFF
 _AT_REST = (pq.TransactionStatus.IDLE, pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
 
 #: How often psycopg's loop looks for signals, in seconds.
@@ -40,6 +43,7 @@ class GuardedConnection(psycopg.Connection[Any]):
         super().__init__(*arguments, **named)
         self.session = Session("", getpid())
         self._deadline: float | None = None
+        self._lookout = Lookout()
         #: Ends, at the server, what this connection was interrupted in; within so many seconds.
         self.canceller: Callable[[float], None] | None = None
 
@@ -60,11 +64,13 @@ class GuardedConnection(psycopg.Connection[Any]):
             InheritedConnectionError: Another process opened this connection. Nothing has been sent.
             TaintedConnectionError: An exchange was interrupted before. Nothing has been sent.
         """
-        self.refuse_others()
-        self.session.sent += 1
+        session = self.session
+        if session.interrupt or session.owner_pid != me.pid or not unforked[0]:
+            self.refuse_others()
+        session.sent += 1
         try:
             if self._deadline is not None:
-                answer: T = drive(gen, self._deadline, self.pgconn.socket)
+                answer: T = drive(gen, self._deadline, self.pgconn.socket, self._lookout)
                 return answer
             if arguments or named:  # `notifies()`, which waits without having asked
                 return super().wait(gen, *arguments, **named)
@@ -78,7 +84,9 @@ class GuardedConnection(psycopg.Connection[Any]):
             raise
 
     def _check_connection_ok(self) -> None:
-        self.refuse_others()  # first: an interrupted connection is closed, which would say less
+        session = self.session
+        if session.interrupt or session.owner_pid != me.pid or not unforked[0]:
+            self.refuse_others()  # first: an interrupted connection is closed, which would say less
         super()._check_connection_ok()
 
     def _try_cancel(self, **named: Any) -> None:
@@ -105,8 +113,8 @@ class GuardedConnection(psycopg.Connection[Any]):
         """Tell, without a round trip, whether something is half done: rows, COPY, a pipeline, a transaction block."""
         pgconn = self.pgconn
         return (
-            pgconn.transaction_status == pq.TransactionStatus.ACTIVE
-            or pgconn.pipeline_status != pq.PipelineStatus.OFF
+            pgconn.transaction_status == _ACTIVE
+            or pgconn.pipeline_status != _NO_PIPELINE
             or self.lock.locked()  # by rows, a COPY or `notifies()` that somebody still holds
             or self._num_transactions > 0
             or self._tpc is not None
@@ -115,7 +123,7 @@ class GuardedConnection(psycopg.Connection[Any]):
     def exchange_within(self, steps: Generator[Any, Any, T], deadline: float) -> T:
         """Make an exchange of taskconn's own, which is no statement; it takes no lock, for nobody else may be here."""
         try:
-            answer: T = drive(steps, deadline, self.pgconn.socket)
+            answer: T = drive(steps, deadline, self.pgconn.socket, self._lookout)
         except psycopg.Error:
             raise
         except BaseException as interrupt:

@@ -11,16 +11,21 @@ from typing import Any
 
 import psycopg
 
+from ..._sockets import Lookout
+
 __all__ = ["NoAnswerError", "drive"]
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_WORDS = "the server did not answer in time"
 
 
 class NoAnswerError(psycopg.OperationalError):
     """The server did not answer in time."""
 
 
-def drive(steps: Generator[Any, Any, Any], deadline: float, descriptor: int | None = None) -> Any:
+def drive(
+    steps: Generator[Any, Any, Any], deadline: float, descriptor: int | None = None, lookout: Lookout | None = None
+) -> Any:
     """
     Run *steps* to their end, and wait for the socket between them.
 
@@ -28,6 +33,7 @@ def drive(steps: Generator[Any, Any, Any], deadline: float, descriptor: int | No
         steps: A generator of psycopg's: it yields what it waits for, and is sent what has come.
         deadline: Monotonic time, in seconds.
         descriptor: The socket; None while connecting, when the steps name it themselves.
+        lookout: What waits until it may be read, if somebody keeps one.
 
     Returns:
         What *steps* return.
@@ -36,9 +42,15 @@ def drive(steps: Generator[Any, Any, Any], deadline: float, descriptor: int | No
         NoAnswerError: The deadline passed first.
     """
     try:
-        fd, wanted = _asked(next(steps), descriptor)
+        wish = next(steps)
         while True:
-            fd, wanted = _asked(steps.send(_wait(fd, wanted, deadline)), descriptor)
+            if wish == _READ and lookout is not None and descriptor is not None:
+                if not lookout.wait(descriptor, deadline - time.monotonic()):
+                    raise NoAnswerError(_WORDS)
+                wish = steps.send(_READ)
+            else:
+                fd, wanted = _asked(wish, descriptor)
+                wish = steps.send(_wait(fd, wanted, deadline))
     except StopIteration as end:
         return end.value
 
@@ -51,7 +63,7 @@ def _wait(fd: int, wanted: int, deadline: float) -> int:
         if ready:
             return ready
         if left_s <= 0:
-            raise NoAnswerError("the server did not answer in time")
+            raise NoAnswerError(_WORDS)
 
 
 def _look(fd: int, wanted: int, timeout_s: float) -> int:

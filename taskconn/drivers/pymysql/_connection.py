@@ -12,7 +12,7 @@ from pymysql import err
 from pymysql.constants import COMMAND, CR, SERVER_STATUS
 
 from ..._process import getpid
-from ...driver import Peek, Session, peek
+from ...driver import Peek, Session
 from ._guarded import GuardedConnection
 from ._tls import Tls
 
@@ -20,6 +20,10 @@ __all__ = ["Connection"]
 
 T = TypeVar("T")
 _monotonic = time.monotonic
+
+#: An OK packet of nothing but status and warnings: the payload's length, its number, OK, no rows, no id.
+_OK_HEAD = b"\7\0\0\1\0\0\0"
+_OK_LENGTH = len(_OK_HEAD) + 4
 
 
 class Connection(GuardedConnection):
@@ -112,12 +116,14 @@ class Connection(GuardedConnection):
         if self.session.pending:
             self._force_close()
             raise err.OperationalError(CR.CR_COMMANDS_OUT_OF_SYNC, f"a reply is pending, {verb.decode()} was not sent")
-        with self.bounded(timeout_s):
-            self._drain(_monotonic() + timeout_s)
-            if peek([self._sock.fileno()]) is not Peek.QUIET:
-                self._force_close()
-                raise err.OperationalError(CR.CR_SERVER_LOST, f"connection was lost before {verb.decode()} was sent")
-            self.exchange(self._command, COMMAND.COM_QUERY, verb)
+        if self.has_unread():
+            deadline = _monotonic() + timeout_s
+            with self.bounded(timeout_s):
+                self._drain(deadline)
+        if self._lookout.peek(self._sock.fileno()) is not Peek.QUIET:
+            self._force_close()
+            raise err.OperationalError(CR.CR_SERVER_LOST, f"connection was lost before {verb.decode()} was sent")
+        self.exchange(self._command_within, COMMAND.COM_QUERY, verb, timeout_s)
 
     def is_in_transaction(self) -> bool:
         """
@@ -151,6 +157,16 @@ class Connection(GuardedConnection):
         self.autocommit_mode = autocommit
         if self.get_autocommit() != autocommit:
             self._send_autocommit_mode()
+
+    def is_as_opened(self) -> bool:
+        """Tell whether `restore` has nothing to do, and nothing is left to be read."""
+        return (
+            self._sock is not None
+            and not self.session.pending
+            and self.autocommit_mode == self._at_open[0]
+            and not self._is_changed()
+            and not self.has_unread()
+        )
 
     def reset(self, timeout_s: float) -> None:
         """
@@ -210,6 +226,30 @@ class Connection(GuardedConnection):
     def _command(self, command: int, payload: bytes) -> None:
         self._execute_command(command, payload)
         self._read_ok_packet()
+
+    def _command_within(self, command: int, payload: bytes, timeout_s: float) -> None:
+        """
+        Send a command and read its reply within *timeout_s*, without a change of the socket's own timeout if possible.
+
+        What the reply of a COMMIT nearly always is, is read without PyMySQL, which takes longer than all of the rest.
+        """
+        sock: Any = self._sock
+        if type(sock) is not socket.socket:  # TLS: what comes may be none of the reply
+            with self.bounded(timeout_s):
+                self._command(command, payload)
+            return
+        self._execute_command(command, payload)
+        if not self._lookout.wait(sock.fileno(), timeout_s):
+            self._force_close()
+            words = f"Lost connection to MySQL server during query (no answer within {timeout_s:.1f} s)"
+            raise err.OperationalError(CR.CR_SERVER_LOST, words)
+        reply = self._rfile.peek()  # what is there already; one system call at most
+        if len(reply) == _OK_LENGTH and reply.startswith(_OK_HEAD):
+            self._rfile.read(_OK_LENGTH)
+            self.server_status = int.from_bytes(reply[7:9], "little")
+            return
+        with self.bounded(timeout_s):
+            self._read_ok_packet()
 
     def _forget_statements(self) -> None:
         """

@@ -14,8 +14,9 @@ from pymysql import err
 from pymysql.constants import CLIENT, CR
 
 from ..._interrupts import strikes
-from ..._process import getpid
+from ..._process import getpid, me, unforked
 from ..._server_errors import hear_limit
+from ..._sockets import Lookout
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
 from ._tls import Tls
@@ -71,6 +72,7 @@ class GuardedConnection(pymysql.connections.Connection):
     def __init__(self, session: Session, tls: Tls, timeout_s: float, arguments: dict[str, Any]) -> None:
         self.session = session
         self._tls = tls
+        self._lookout = Lookout()
         is_known = tls.is_known(arguments)  # before the constructor, which may make the context
         given = tls.without(arguments) if is_known else arguments
         super().__init__(defer_connect=True, connect_timeout=timeout_s, **given)
@@ -106,7 +108,7 @@ class GuardedConnection(pymysql.connections.Connection):
     def is_beyond_use(self) -> bool:
         """Tell whether nothing may be read: closed, interrupted, or another process's."""
         session = self.session
-        return self._sock is None or session.interrupt != "" or session.owner_pid != getpid()
+        return self._sock is None or session.interrupt != "" or session.owner_pid != me.pid or not unforked[0]
 
     def has_unread(self) -> bool:
         """Tell whether rows of an unbuffered cursor, or further result sets, wait to be read."""
@@ -128,8 +130,9 @@ class GuardedConnection(pymysql.connections.Connection):
             InheritedConnectionError: Another process opened this connection. Nothing has been sent.
             TaintedConnectionError: An exchange was interrupted before. Nothing has been sent.
         """
-        self.refuse_others()
         session = self.session
+        if session.interrupt or session.owner_pid != me.pid or not unforked[0]:
+            self.refuse_others()
         was_pending, mark = session.pending, strikes.count
         session.pending = was_pending or self._sock is not None
         try:
