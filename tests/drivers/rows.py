@@ -111,9 +111,8 @@ class Row:
         raise NotImplementedError
 
     def session_ids(self, connection: Any) -> set[str]:
-        """Give the ids of its sessions, as they were told at login: nothing is sent."""
-        found = self.driver().identity(connection)
-        return set() if found is None else {found}
+        """Give the ids of sessions that the pool does not know, as they were told at login: nothing is sent."""
+        return set()
 
     def ask(self, connection: Any, number: int) -> tuple[Any, Any]:
         """Ask something whose answer only *number* gives, each time in another way; return it, and the right one."""
@@ -300,6 +299,7 @@ class SQLiteRow(Row):
     asks_while_reading = True
     misspelt, meant = "time_out", "timeout"
     has_server = False
+    plain: ClassVar[Mapping[str, str]] = {"journal_mode": "DELETE", "timeout": "1"}
 
     def url(self, request: pytest.FixtureRequest) -> str:
         return f"sqlite:///{request.getfixturevalue('tmp_path')}/cars.db?journal_mode=DELETE&timeout=1"
@@ -411,7 +411,7 @@ class SQLAlchemyRow(Row):
         found = connection.execute(text(statement))
         return [tuple(row) for row in found] if found.returns_rows else []
 
-    def rest(self, reader: Any) -> list[Any]:
+    def rest(self, reader: Any) -> list[Any] | None:
         return [value for (value,) in reader.fetchall()]
 
     def half_read(self, connection: Any) -> Any:

@@ -514,13 +514,27 @@ def test_wrong_settings_stop_a_worker(url: str, options: dict[str, Any], remedy:
         registry.check()
 
 
-def test_argument_of_the_library_is_checked_where_it_tells() -> None:
-    """PyMySQL's signature names its arguments, so a slip of the pen does not wait for the first connection."""
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("mysql+pymysql://app@db/shop?charsett=utf8mb4", "charset"),
+        ("mysql+mysqlconnector://app@db/shop?charsett=utf8mb4", "charset"),
+        ("postgresql+psycopg://app@db/shop?sslmod=require", "sslmode"),
+        ("postgresql+psycopg2://app@db/shop?sslmod=require", "sslmode"),
+        ("sqlite:///x.db?time_out=1", "timeout"),
+    ],
+    ids=["pymysql", "mysqlconnector", "psycopg", "psycopg2", "sqlite"],
+)
+def test_argument_of_the_library_is_checked(url: str, meant: str) -> None:
+    """A slip of the pen does not wait for the first connection; what is right passes."""
     registry = Registry()
-    registry.add("orders", "sqlalchemy+mysql+pymysql://app@db/shop?charsett=utf8mb4")
+    registry.add("orders", f"sqlalchemy+{url}")
 
-    with pytest.raises(UnknownOptionError, match="Did you mean 'charset'"):
+    with pytest.raises(UnknownOptionError, match=f"Did you mean '{meant}'"):
         registry.check()
+
+    registry.add("orders", f"sqlalchemy+{url.partition('?')[0]}?{meant}={url.rpartition('=')[2]}")
+    registry.check()
 
 
 def test_engine_arguments_reach_the_engine(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from taskconn import Registry
+from taskconn._lease import Lease
 from taskconn.driver import Target
 from taskconn.drivers.sqlite import Connection, Cursor, SQLite
 from taskconn.errors import InvalidSettingsError, ManualSettlementError
@@ -94,6 +96,40 @@ def test_url_without_a_file_is_refused() -> None:
     """A file without a name would be a database that nobody finds again."""
     with pytest.raises(InvalidSettingsError, match=r"sqlite:///relative\.db"):
         driver.validate(_target(""))
+
+
+@pytest.mark.parametrize(
+    ("database", "query"), [(":memory:", {}), ("cars", {"mode": "memory"})], ids=["by name", "by mode"]
+)
+def test_reset_of_a_database_in_memory_is_refused(database: str, query: dict[str, str]) -> None:
+    """A reset closes the connection, and the tables would be gone with it."""
+    target = _target(database, query=query, options=Options(reset=True))
+
+    with pytest.raises(InvalidSettingsError, match=r"reset=True closes the connection"):
+        driver.validate(target)
+    driver.validate(_target(database, query=query))
+
+
+def test_reset_clears_the_session(path: Path) -> None:
+    """Whatever a task set, attached or made for itself, the next one does not see; what it committed, it does."""
+    registry = Registry()
+    handle = registry.add("orders", f"sqlite:///{path}", reset=True)
+    with Lease(handle, "a test") as db:
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("ATTACH ':memory:' AS other")
+        db.create_function("double", 1, lambda number: 2 * number)
+        db.execute("CREATE TEMPORARY TABLE mine (n INT)")
+        db.execute("CREATE TABLE car (name TEXT)")
+
+    with Lease(handle, "a test") as db:
+        assert db.execute("PRAGMA foreign_keys").fetchall() == [(0,)]
+        assert [name for _, name, _ in db.execute("PRAGMA database_list")] == ["main"]
+        assert db.execute("SELECT name FROM sqlite_master UNION SELECT name FROM temp.sqlite_master").fetchall() == [
+            ("car",)
+        ]
+        with pytest.raises(sqlite3.OperationalError, match="no such function"):
+            db.execute("SELECT double(1)")
+    registry.close()
 
 
 def test_missing_folder_is_the_modules_error(tmp_path: Path) -> None:

@@ -465,6 +465,14 @@ class SQLiteFamily(Family):
             lambda row, db: row.client(db).isolation_level is None,
             always_goes=True,
         ),
+        "a session variable": Leftover(_sql("PRAGMA cache_size = 77"), _finds("PRAGMA cache_size", 77)),
+        "a temporary table": Leftover(
+            _sql("CREATE TEMPORARY TABLE temp (n INT)"), _works("SELECT * FROM temp.temp LIMIT 1")
+        ),
+        "another database": Leftover(
+            lambda row, db: row.client(db).execute("ATTACH ':memory:' AS other"),
+            _works("SELECT * FROM other.sqlite_master"),
+        ),
     }
     impossible: ClassVar = {
         **dict.fromkeys(TRANSPORTS[1:], "SQLite is a file, not a server: there is one way to it"),
@@ -474,10 +482,6 @@ class SQLiteFamily(Family):
         "no descriptor": "closing SQLite's descriptor drops the parent's locks; the object is kept instead",
         "a snapshot by SELECT alone": "a read that was read to its end leaves none",
         **dict.fromkeys(("a user lock", "a prepared statement", "LISTEN"), "SQLite has none"),
-        **dict.fromkeys(
-            ("a session variable", "a temporary table", "another database"),
-            "SQLite can't reset a session: `reset=True` is refused",
-        ),
     }
 
     def __init__(self) -> None:
@@ -499,8 +503,7 @@ class SQLiteFamily(Family):
         return nullcontext()
 
     def url(self, row: Row, transport: str, relay: Any, folder: Path, **query: str) -> str:
-        arguments = {"journal_mode": "DELETE", "timeout": "1", **query}
-        return f"sqlite:///{folder}/cars.db?{urlencode(arguments)}"
+        return f"{row.scheme}:///{folder}/cars.db?{urlencode({**row.plain, **query})}"
 
     def is_committed(self, value: str) -> bool:
         return True  # `is_intact` of the next state reads it

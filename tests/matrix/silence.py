@@ -192,7 +192,7 @@ class Parent:
     def _let_loose(self) -> None:
         """Fork, have the child do what it is to do, and wait for its end."""
         for member in _members():
-            self.sessions |= self.row.session_ids(member.connection)
+            self.sessions |= self.row.session_ids(member.connection) | ({member.identity} - {None})
         mine = set(_inodes(os.getpid(), [fd for member in _members() for fd in _driver().sockets(member.connection)]))
         before = self.outside.sent() if self.row.has_server else []
         pipes = {name: os.pipe() for name in ("ready", "go", "done", "end")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from taskconn._lease import Lease
 from tests.drivers.rows import Row
 from tests.matrix.families import FAMILIES, Family
 from tests.matrix.results import Results
-from tests.matrix.rows import ROWS
+from tests.matrix.rows import IS_FULL, ROWS, pick
 
 #: How the task ends that leaves something behind.
 ENDS = ("returns", "raises", "settles by hand")
 
-_TRANSPORTS = ("TCP", "Unix socket", "TLS") if os.environ.get("MATRIX") == "full" else ("TCP",)
+_TRANSPORTS = ("TCP", "Unix socket", "TLS") if IS_FULL else ("TCP",)
 _LEFTOVERS = sorted({name for family in FAMILIES.values() for name in family.leftovers})
 
 
@@ -46,9 +45,8 @@ def _cells() -> list[Any]:
     return [
         pytest.param(row, transport, name, id=f"{row.name}-{transport}-{name}".replace(" ", "-"))
         for row in ROWS.values()
-        for transport in _TRANSPORTS
-        for name in _LEFTOVERS
-        if name in FAMILIES[row.family].leftovers and not (row.family == "sqlite" and transport != "TCP")
+        for transport in (_TRANSPORTS if row.has_server else _TRANSPORTS[:1])
+        for name in pick(row, [name for name in _LEFTOVERS if name in FAMILIES[row.family].leftovers])
     ]
 
 

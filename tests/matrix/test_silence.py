@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import time
@@ -18,7 +17,7 @@ from tests.drivers.rows import Row
 from tests.matrix.conftest import Control
 from tests.matrix.families import TRANSPORTS, Family
 from tests.matrix.results import Results
-from tests.matrix.rows import ROWS
+from tests.matrix.rows import IS_FULL, ROWS, pick
 from tests.matrix.silence import FORKS, combinations
 from tests.support.process import Script
 
@@ -31,7 +30,7 @@ ways = pytest.mark.parametrize(
     [
         pytest.param(row, transport, fork, id=f"{row.name}-{transport}-{fork}".replace(" ", "-"))
         for row in ROWS.values()
-        for transport, fork in (_FULL if os.environ.get("MATRIX") == "full" else _QUICK)
+        for transport, fork in (_FULL if IS_FULL else pick(row, _QUICK if row.has_server else _QUICK[:1]))
     ],
 )
 
@@ -87,7 +86,7 @@ def test_child_leaves_its_parents_session_alone(
     [
         pytest.param(row, transport, fork, id=f"{row.name}-{transport}-{fork}".replace(" ", "-"))
         for row in ROWS.values()
-        for transport, fork in (_FULL if os.environ.get("MATRIX") == "full" else _QUICK[:1])
+        for transport, fork in (_FULL if IS_FULL else pick(row, _QUICK[:1]))
     ],
 )
 def test_sessions_of_a_killed_parent_end_although_its_child_lives(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -20,7 +19,7 @@ from ...errors import InvalidSettingsError
 from . import _savepoints
 from ._connection import Connection, TaskSession
 from ._engine import EngineClient, Guarding, make_engine, opening, url_of
-from ._libraries import library_of
+from ._libraries import SQLITE_ARGUMENTS, library_of
 
 __all__ = ["Connection", "EngineClient", "SQLAlchemy", "TaskSession"]
 
@@ -43,6 +42,8 @@ _REFUSED = {
 #: SQLAlchemy's name of a dialect to the one that taskconn speaks.
 _DIALECTS = {"mariadb": "mysql", "mysql": "mysql", "postgresql": "postgresql", "sqlite": "sqlite"}
 
+_SQLITE = {"sqlalchemy+sqlite", "sqlalchemy+sqlite+pysqlite"}
+
 
 class SQLAlchemy(Driver[Any]):
     """
@@ -62,9 +63,12 @@ class SQLAlchemy(Driver[Any]):
 
     def validate(self, target: Target) -> None:
         """Refuse an URL that SQLAlchemy can't read, and arguments that it or the DBAPI library does not have."""
+        if target.scheme in _SQLITE and "uri" not in target.query:  # SQLAlchemy would warn, and go on without
+            refuse_unknown(target, target.query, SQLITE_ARGUMENTS)
         dialect: Any = self._make(target).dialect
+        known = library_of(dialect.driver).parameters(dialect.loaded_dbapi)
         _, named = dialect.create_connect_args(url_of(target))
-        if (known := _parameters(dialect.loaded_dbapi)) is not None:
+        if known is not None:
             refuse_unknown(target, (*named, *target.connect_args), known)
 
     def open(self, target: Target, timeout_s: float) -> Connection | EngineClient:
@@ -246,13 +250,3 @@ class SQLAlchemy(Driver[Any]):
         with contextlib.suppress(AttributeError):
             self._errors = (SQLAlchemyError, OSError, engine.dialect.loaded_dbapi.Error)
         return engine
-
-
-def _parameters(library: Any) -> list[str] | None:
-    """List the connect arguments of a DBAPI library; None where its signature does not say, or takes anything."""
-    try:
-        parameters = inspect.signature(library.connect).parameters
-    except (TypeError, ValueError):
-        return None
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    return None if takes_any else list(parameters)

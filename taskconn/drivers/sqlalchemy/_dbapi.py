@@ -116,7 +116,7 @@ class GuardedConnection:
         guard = self.guard
         if guard.interrupt or guard.owner_pid != getpid():
             return GuardedCursor(guard, _Refused())  # SQLAlchemy would wrap what is raised here
-        return GuardedCursor(guard, guard.raw.cursor(*arguments, **named))
+        return GuardedCursor(guard, guard.cursor(*arguments, **named))
 
     def commit(self) -> None:
         """Commit, by whatever object of SQLAlchemy's."""

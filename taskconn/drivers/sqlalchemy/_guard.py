@@ -112,7 +112,8 @@ class Guard(Session):
             returned = heard(call, *arguments, **named)
             self.pending = was_pending
         except self._errors as error:
-            if not self._dialect.is_disconnect(error, self.raw, None):  # type: ignore[arg-type]  # a DBAPI error
+            is_lost = self._dialect.is_disconnect(error, self.raw, None)  # type: ignore[arg-type]  # a DBAPI error
+            if not (is_lost or self._library.is_loss(error)):
                 self.pending = was_pending
             if self.deadline is not None:
                 hear_limit(self.deadline, error)
@@ -128,6 +129,11 @@ class Guard(Session):
         self.count()
         self.is_dirty = True
         return self.exchange(call, *arguments, **named)
+
+    def cursor(self, *arguments: Any, **named: Any) -> Any:
+        """Make a cursor of the library's, which may ask the server whether it is there."""
+        make = self.raw.cursor
+        return self.exchange(make, *arguments, **named) if self._library.cursor_asks else make(*arguments, **named)
 
     def count(self) -> None:
         """Count what the lease has to be settled for."""

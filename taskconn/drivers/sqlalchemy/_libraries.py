@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Library", "library_of"]
+from ..._libpq import NAMES as LIBPQ_NAMES
+
+__all__ = ["SQLITE_ARGUMENTS", "Library", "library_of"]
 
 #: States of a PostgreSQL connection (libpq's PQTRANS_ACTIVE): a reply has not been read whole.
 _PG_ACTIVE = 1
@@ -19,12 +22,23 @@ def _nothing(raw: Any) -> Any:  # noqa: ARG001 -- as the others
     return None
 
 
+def _signature(library: Any) -> Collection[str] | None:
+    """List the connect arguments of a library by its signature; None where it has none, or takes anything."""
+    try:
+        parameters = inspect.signature(library.connect).parameters
+    except (TypeError, ValueError):
+        return None
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    return None if takes_any else list(parameters)
+
+
 @dataclass(frozen=True)
 class Library:
     """
     Say how one DBAPI library is asked for what PEP 249 leaves out. The default knows nothing and presumes nothing.
 
     Attributes:
+        parameters: Lists the connect arguments of the library, which it gets as a module; None: nobody knows.
         timeout: Connect argument that bounds connecting, in seconds; "" if there is none.
         least_timeout_s: The shortest that it takes; whole seconds where it is a whole number.
         label: Connect argument that names the client at the server.
@@ -32,12 +46,15 @@ class Library:
         identity: Gives the server's id of the session.
         unread: Tells whether a reply is half read.
         abandon: Has the library forget a half-read reply, which it would read on when the cursor is collected.
+        cursor_asks: Making a cursor is a round trip.
+        lost: What an error says of a lost connection that SQLAlchemy does not take for one; "" if it takes them all.
         reads_within: Context manager that bounds reads and writes; None: the sockets are shut by a thread.
         hurries: Connect arguments that bound reads and writes, and the attributes of *raw* where they are kept: for a
             library whose `timeout` ends before the login does.
         defaults: Connect arguments that are set unless they are given.
     """
 
+    parameters: Callable[[Any], Collection[str] | None] = _signature
     timeout: str = ""
     least_timeout_s: float = 0
     label: str = ""
@@ -45,6 +62,8 @@ class Library:
     identity: Callable[[Any], object] = _nothing
     unread: Callable[[Any], bool | None] = _nothing
     abandon: Callable[[Any], object] = _nothing
+    cursor_asks: bool = False
+    lost: str = ""
     reads_within: Callable[[Any, float], AbstractContextManager[None]] | None = None
     hurries: tuple[tuple[str, str], ...] = ()
     defaults: tuple[tuple[str, Any], ...] = ()
@@ -71,6 +90,10 @@ class Library:
     def tells_socket(self) -> bool:
         """Does the library tell its socket? If not, it has to be found."""
         return self.fileno is not _nothing
+
+    def is_loss(self, error: BaseException) -> bool:
+        """Tell whether *error* says by its words alone that the connection is lost."""
+        return self.lost != "" and self.lost in str(error)
 
     def descriptor(self, raw: Any) -> int | None:
         """Give the socket of *raw*; None if the library does not tell."""
@@ -124,6 +147,39 @@ def _unbounded(raw: Any, timeout_s: float) -> Iterator[None]:  # noqa: ARG001 --
     yield
 
 
+#: Those of `MySQLdb.connections.Connection`, and of its part in C, which takes a few more: no signature tells them.
+_MYSQLCLIENT_ARGUMENTS = (  # noqa: SIM905 -- thirty lines of a list say no more
+    "auth_plugin autocommit binary_prefix charset client_flag collation compress connect_timeout conv cursorclass "
+    "database db host init_command local_infile local_infile_dir multi_statements named_pipe passwd password port "
+    "read_default_file read_default_group read_timeout server_public_key_path sql_mode ssl ssl_mode unix_socket "
+    "use_unicode user write_timeout"
+).split()
+#: Those of `sqlite3.connect`, which has no signature that Python could read.
+SQLITE_ARGUMENTS = (
+    "autocommit",
+    "cached_statements",
+    "check_same_thread",
+    "detect_types",
+    "factory",
+    "isolation_level",
+    "timeout",
+    "uri",
+)
+
+
+def _of_mysql_connector(library: Any) -> Collection[str]:
+    """List what its own check of the arguments compares with."""
+    constants = library.constants
+    others = ("failover", "option_files", "option_groups", "username")
+    return {*constants.DEFAULT_CONFIGURATION, *constants.CNX_POOL_ARGS, *others}
+
+
+def _of_libpq(library: Any) -> Collection[str]:
+    """List libpq's, and those that the client names itself."""
+    connect = library.Connection.connect if hasattr(library, "Connection") else library.connect
+    return {"connect_timeout", *LIBPQ_NAMES, *inspect.signature(connect).parameters} - {"kwargs"}
+
+
 _PYMYSQL = Library(
     timeout="connect_timeout",
     least_timeout_s=0.001,
@@ -136,18 +192,23 @@ _PYMYSQL = Library(
     hurries=(("read_timeout", "_read_timeout"), ("write_timeout", "_write_timeout")),
 )
 _MYSQLCLIENT = Library(
+    parameters=lambda _: _MYSQLCLIENT_ARGUMENTS,
     timeout="connect_timeout",
     least_timeout_s=1,
     fileno=lambda raw: int(raw.fileno()),
     identity=lambda raw: raw.thread_id(),
 )
 _MYSQL_CONNECTOR = Library(
+    parameters=_of_mysql_connector,
     timeout="connection_timeout",
     least_timeout_s=1,
     identity=lambda raw: raw.connection_id,
     unread=lambda raw: bool(getattr(raw, "unread_result", False)),
+    cursor_asks=True,
+    lost="Connection not available",
 )
 _PSYCOPG = Library(
+    parameters=_of_libpq,
     timeout="connect_timeout",
     least_timeout_s=2,
     label="application_name",
@@ -156,7 +217,12 @@ _PSYCOPG = Library(
     unread=lambda raw: bool(raw.info.transaction_status == _PG_ACTIVE),
 )
 #: A connection may end in another thread than the one that opened it: never in two at a time.
-_SQLITE = Library(fileno=_no_socket, defaults=(("check_same_thread", False),), reads_within=_unbounded)
+_SQLITE = Library(
+    parameters=lambda _: SQLITE_ARGUMENTS,
+    fileno=_no_socket,
+    defaults=(("check_same_thread", False),),
+    reads_within=_unbounded,
+)
 
 #: SQLAlchemy's name of a driver to what is known of its library.
 _LIBRARIES = {

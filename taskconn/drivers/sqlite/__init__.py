@@ -73,8 +73,15 @@ class SQLite(Driver[Connection]):
         return (sqlite3.Error, OSError)
 
     def validate(self, target: Target) -> None:
-        """Refuse arguments that neither `sqlite3.connect` nor SQLite's URIs have, and an URL without a file."""
-        self._arguments(target)
+        """
+        Refuse arguments that neither `sqlite3.connect` nor SQLite's URIs have, and an URL without a file.
+
+        Where the database is in memory, ``reset=True`` is refused too.
+        """
+        _, uri, _ = self._arguments(target)
+        if target.options.reset is True and (target.database == ":memory:" or "mode=memory" in uri):
+            problem = "reset=True closes the connection after each task, and a database in memory is gone then"
+            raise InvalidSettingsError(target.alias, problem, "Leave it out, or name a file.")
 
     def open(self, target: Target, timeout_s: float) -> Connection:
         """Open the file, and make it if it is not there."""
@@ -148,6 +155,10 @@ class SQLite(Driver[Connection]):
     def restore(self, connection: Connection) -> None:
         """Put back isolation level, row factory and text factory."""
         connection.restore()
+
+    def reset(self, connection: Connection, timeout_s: float) -> None:
+        """Close: SQLite has no statement that puts back PRAGMAs, functions, temporary tables and attached files."""
+        self.close(connection, timeout_s)
 
     def close(self, connection: Connection, timeout_s: float) -> None:
         """Close."""
