@@ -18,6 +18,7 @@ __all__ = ["Application", "Request", "functions_of", "load"]
 
 #: Celery's pools, and RQ's workers, that run tasks without a fork.
 _POOLS_WITHOUT_FORK = frozenset({"eventlet", "gevent", "solo", "threads"})
+_POOLS_OF_ONE = frozenset({"solo"})
 _WORKERS_WITHOUT_FORK = frozenset({"SimpleWorker", "SpawnWorker"})
 
 
@@ -31,7 +32,8 @@ class Request:
         name: The app as `celery -A` takes it, RQ's settings module ("" for none), or "".
         modules: Modules with jobs, which are imported too.
         worker: RQ's worker class; "" for RQ's own.
-        hosts, processes, threads: The fleet; None of *processes* is what one worker has by default.
+        pool: Celery's pool; "" for what the app's settings say.
+        hosts, processes, threads: The fleet; None is what one worker has by its settings.
         asks_servers: Are the servers of the aliases asked?
     """
 
@@ -39,9 +41,10 @@ class Request:
     name: str = ""
     modules: list[str] = field(default_factory=list)
     worker: str = ""
+    pool: str = ""
     hosts: int = 1
     processes: int | None = None
-    threads: int = 1
+    threads: int | None = None
     asks_servers: bool = True
 
 
@@ -57,7 +60,7 @@ class Application:
         app: The Celery app; None for others.
         forks: Do its workers fork?
         has_limits: Does every task have a time limit that is raised by a signal?
-        processes: Processes of one worker, by its settings.
+        processes, threads: Processes of one worker, and what runs at once in each, by its settings.
     """
 
     words: str
@@ -67,6 +70,7 @@ class Application:
     forks: bool = True
     has_limits: bool = False
     processes: int = 1
+    threads: int = 1
 
 
 def load(request: Request) -> Application:
@@ -105,13 +109,16 @@ def _celery(request: Request) -> Application:
         importlib.import_module(module)
     tasks = {name: task for name, task in sorted(app.tasks.items()) if not name.startswith("celery.")}
     _close_djangos(app)
+    pool = request.pool or str(app.conf.worker_pool)
+    forks, concurrency = pool not in _POOLS_WITHOUT_FORK, app.conf.worker_concurrency or os.cpu_count() or 1
     return Application(
         f"Celery app {request.name!r}",
         _apps.registry_of(app),
         tasks,
         app,
-        forks=str(app.conf.worker_pool) not in _POOLS_WITHOUT_FORK,
-        processes=app.conf.worker_concurrency or os.cpu_count() or 1,
+        forks=forks,
+        processes=concurrency if forks else 1,
+        threads=1 if forks or pool in _POOLS_OF_ONE else concurrency,
     )
 
 

@@ -31,6 +31,10 @@ def examine(request: Request, timeout_s: float) -> tuple[list[Finding], list[str
     Raises:
         CommandTargetError: The application can't be imported.
     """
+    if not hasattr(os, "fork"):
+        raise CommandTargetError(
+            request.system, "processes do not fork on this system", "Use `taskconn lint` and `check`."
+        )
     name = request.name or ", ".join(request.modules) or request.worker or request.system
     with tempfile.TemporaryFile("w+") as answer, tempfile.TemporaryFile("w+", errors="replace") as output:
         command = [sys.executable, "-m", "taskconn.doctor._child", json.dumps(asdict(request)), str(answer.fileno())]

@@ -44,7 +44,8 @@ def _budget(
 ) -> tuple[list[Finding], str]:
     """Compare what all processes may have open with what the server says it admits."""
     processes = request.processes or application.processes
-    per_process = [_most(application, answer.alias, request.threads) for answer in answers]
+    threads = request.threads or application.threads
+    per_process = [_most(application, answer.alias, threads) for answer in answers]
     need, most = request.hosts * processes * sum(per_process), answers[0].max_connections
     names = ", ".join(answer.alias for answer in answers)
     each = f"({' + '.join(map(str, per_process))})" if len(per_process) > 1 else f"{per_process[0]}"

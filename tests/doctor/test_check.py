@@ -94,15 +94,16 @@ def test_file_is_not_made(tmp_path: Path) -> None:
     [
         ("&ssl_verify_cert=true&ssl_verify_identity=true", "certificate and name verified"),
         ("&ssl_verify_cert=true&ssl_verify_identity=false", "certificate verified, but not its name"),
+        (None, "not verified"),
     ],
-    ids=["name", "certificate"],
+    ids=["name", "certificate", "nothing"],
 )
-def test_tls_of_mysql_is_told_with_what_was_verified(verify: str, words: str) -> None:
+def test_tls_of_mysql_is_told_with_what_was_verified(verify: str | None, words: str) -> None:
     """An encrypted connection to an unknown server is not taken for a safe one."""
     with MariaDB(tls=True) as server:
         base = server.url("mysql")
         joint = "&" if "?" in base else "?"
-        said = _one(f"{base}{joint}ssl_ca={server.authority_path}{verify}")
+        said = _one(base if verify is None else f"{base}{joint}ssl_ca={server.authority_path}{verify}")
 
     assert said["is_ok"], said
     assert said["tls"].startswith("TLSv1.")
@@ -187,6 +188,23 @@ def test_json_is_for_programs(mysql_database: MySQLDatabase, script: Callable[..
 
     (answer,) = json.loads(said)
     assert (answer["alias"], answer["is_ok"], answer["server"]) == ("default", True, "MariaDB")
+
+
+def test_terminal_gets_a_table(
+    mysql_database: MySQLDatabase, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """People get columns, with what failed as well as what is fine."""
+    pytest.importorskip("rich")
+    monkeypatch.setenv("TASKCONN_URL", mysql_database.url)
+    monkeypatch.setenv("TASKCONN_DOWN_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    assert cli.main(["check"]) == 1
+
+    drawn = capsys.readouterr().out
+    assert "┃" in drawn
+    assert "MariaDB" in drawn
+    assert "FAILED" in drawn
 
 
 def test_without_aliases_the_command_is_refused(

@@ -286,6 +286,17 @@ def test_workers_that_do_not_fork_are_told_nothing_of_forks(write: Write, redis_
     assert "its workers do not fork" in facts[0]
 
 
+def test_pool_of_the_command_line_wins(write: Write, mysql_database: MySQLDatabase) -> None:
+    """Under threads there is one process, and each of its threads may have a connection."""
+    settings = f"taskconn_databases={{'default': {mysql_database.url!r}}}, worker_concurrency=7"
+    write({"shop": APP + f"app.conf.update({settings})\n"})
+
+    forked, threaded = (examine(Request("celery", "shop", pool=pool), _PATIENCE_S)[1][1] for pool in ("", "threads"))
+
+    assert "1 host x 7 processes x 1 = 7 connections of" in forked
+    assert "1 host x 1 process x 7 = 7 connections of" in threaded
+
+
 def test_preloaded_modules_are_imported(write: Write) -> None:
     """What RQ's workers import before they fork is imported here, too."""
     write({"settings": "TASKCONN_PRELOAD = ['jobs']\n", "jobs": "def work():\n    ...\n\n\ndef other():\n    ...\n"})

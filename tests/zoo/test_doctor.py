@@ -52,16 +52,16 @@ def findings(request: pytest.FixtureRequest, zoo_environ: dict[str, str]) -> Ite
 
 @pytest.mark.parametrize("name", [case.name for case in CASES.values() if case.doctor])
 def test_doctor_finds_the_broken_one(findings: dict[str, Future[Any]], name: str) -> None:
-    """Of each broken application the doctor names the line that opened what would cross the fork."""
+    """Of each broken application the doctor names the line that opened what would cross the fork, or will open it."""
     if name not in findings:
         pytest.skip(f"one of {CASES[name].needs} is not installed")
     found = findings[name].result()
 
-    errors = [one for one in found if one["code"] == "TC101"]
-    places = {f"{one['path']}:{one['line']}" for one in errors}
+    places = {f"{one['path']}:{one['line']}" for one in found if one["severity"] != "info" and one["path"]}
     assert CASES[name].doctor in places, found
     assert {place.partition(":")[0] for place in places} == {CASES[name].doctor.partition(":")[0]}, found
-    assert all(one["message"].startswith(f"{CASES[name].kind} connection to ") for one in errors), found
+    kinds = {one["message"].partition(" ")[0] for one in found if one["code"] == "TC101"}
+    assert kinds <= {CASES[name].kind}, found
 
 
 @pytest.mark.parametrize("name", [case.name for case in CASES.values() if not case.kind])
