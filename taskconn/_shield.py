@@ -33,7 +33,8 @@ class Shield:
     greenlet nothing can be done: while it waits for its server another one would swap, and restore, the first one's.
 
     Attributes:
-        has_committed: Set it when the commit has succeeded: limits that came meanwhile are then dropped, and logged.
+        has_committed: Set it when the commit has succeeded: what the handlers of limits that came meanwhile raise is
+            then dropped, and logged.
 
     Source:
         Experiments with Celery 5.7: SIGUSR1 or SIGTERM in ``commit()`` raises although the server commits.
@@ -65,12 +66,12 @@ class Shield:
     ) -> None:
         self._end()
 
-    def drop(self, limit: object) -> None:
+    def drop(self, limit: BaseException) -> None:
         """Drop *limit*, which came during a COMMIT that succeeded, and say so."""
         log.warning(
             "connection %r: a time limit (%s) came during a COMMIT that succeeded: dropped, process %d",
             self._alias,
-            limit if isinstance(limit, str) else type(limit).__name__,
+            type(limit).__name__,
             _process.getpid(),
         )
 
@@ -84,11 +85,12 @@ class Shield:
         """Call the handlers of what came meanwhile; one that raises keeps none of the others from being called."""
         while self._caught:
             number = self._caught.pop(0)
-            if self.has_committed and number in _LIMITS:
-                self.drop(f"signal {number}")
-                continue
             try:
                 _signal.raise_signal(number)
+            except BaseException as limit:
+                if not (self.has_committed and number in _LIMITS):
+                    raise
+                self.drop(limit)
             finally:
                 self._deliver()
 

@@ -72,8 +72,22 @@ def test_limit_during_a_commit_that_succeeded_is_dropped_and_logged(
         work(app)
 
     assert app.opened[0].committed == ["INSERT"]
-    assert f"(signal {number:d}) came during a COMMIT that succeeded" in caplog.text
+    assert "(Limit) came during a COMMIT that succeeded" in caplog.text
     assert signal.getsignal(number) is throw
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGALRM])
+def test_handler_of_a_users_own_is_called_for_the_signal_of_a_limit(
+    number: int, handled: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who uses SIGALRM or SIGUSR1 for something else hears it after the COMMIT; only what it raises is dropped."""
+    called: list[int] = []
+    handled(lambda number, _frame: called.append(number), number)
+
+    work(Fake(SignallingDriver(number)))
+
+    assert called == [number]
+    assert "dropped" not in caplog.text
 
 
 class LateDriver(FakeDriver):

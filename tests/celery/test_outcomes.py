@@ -33,21 +33,6 @@ def _empty_table(database: MySQLDatabase) -> None:
     database.query("DELETE FROM visits")
 
 
-def test_return_commits(worker: Any) -> None:
-    """A task that returns has its rows committed before its result is known."""
-    assert worker.run("put", 1) == "succeeded"
-
-    assert [visit[0] for visit in worker.visits()] == [1]
-
-
-def test_exception_rolls_back(worker: Any) -> None:
-    """A task that raises leaves no row, and the next one commits none of it."""
-    assert worker.run("put_and_fail", 1) == "raised"
-    assert worker.run("put", 2) == "succeeded"
-
-    assert [visit[0] for visit in worker.visits()] == [2]
-
-
 def test_task_without_statement_costs_no_round_trip(worker: Any, counting_wire: Wire) -> None:
     """A lease on which nothing was sent says nothing to the server, on the way in and on the way out."""
     worker.run("put", 1)

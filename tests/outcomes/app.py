@@ -130,6 +130,12 @@ def raises_and_keeps(task: Any, row: Row, db: Any, key: str) -> None:
     raise ValueError(key)
 
 
+@way(injection={"rollback_on": lambda result: result is False})
+def returns_failure(task: Any, row: Row, db: Any, key: str) -> bool:
+    write(row, db, key)
+    return False
+
+
 @way()
 def exits(task: Any, row: Row, db: Any, key: str) -> None:
     write(row, db, key)

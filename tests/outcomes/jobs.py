@@ -105,6 +105,12 @@ def raises_and_keeps(row: Row, db: Any, key: str) -> None:
     raise ValueError(key)
 
 
+@way(rollback_on=lambda result: result is False)
+def returns_failure(row: Row, db: Any, key: str) -> bool:
+    write(row, db, key)
+    return False
+
+
 @way()
 def exits(row: Row, db: Any, key: str) -> None:
     write(row, db, key)

@@ -13,6 +13,7 @@ from tests.outcomes.celery_worker import CeleryWorker, celery_worker
 from tests.outcomes.places import Place
 
 CASES = {
+    "returned failure, rollback_on": Case("returns_failure", [], "SUCCESS", ["on_success", "ran SUCCESS"]),
     "return": Case("returns", [0], "SUCCESS", COMMITTED),
     "exception": Case("raises", [], "FAILURE ValueError", ["on_failure ValueError", "ran FAILURE"]),
     "retry": Case("retries", [1], "SUCCESS", ["on_retry", "ran RETRY", *COMMITTED]),

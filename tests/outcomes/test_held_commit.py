@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -50,12 +51,12 @@ class CeleryWorker:
         self.script.wait_for(r"\bready\.", _PATIENCE_S)
         self._number = 0
 
-    def send(self, key: str) -> Any:
+    def send(self, key: str, function: str = "write") -> Any:
         """Send a task; each fifth has a limit of its own."""
         self._number += 1
         self.has_own_limit = self._number % 5 == 0
         limit = {"soft_time_limit": _SOFT_LIMIT_S} if self.has_own_limit else {}
-        return self._client.send_task("write", (key,), queue="held", **limit)
+        return self._client.send_task(function, (key,), queue="held", **limit)
 
     def interrupt(self, pid: int, sent: Any) -> None:
         """Have the limit's signal sent to the process that serves it, by Celery itself where it has a limit."""
@@ -89,9 +90,9 @@ class RQWorker:
         words = ["worker", "-w", "taskconn.rq.Worker", "-c", "tests.outcomes.held"]
         self.script = start([sys.executable, "-m", "rq.cli", *words], environ=environ)
 
-    def send(self, key: str) -> Any:
+    def send(self, key: str, function: str = "write") -> Any:
         """Enqueue a job."""
-        return self._queue.enqueue("tests.outcomes.held.write", key, job_timeout=120)
+        return self._queue.enqueue(f"tests.outcomes.held.{function}", key, job_timeout=120)
 
     def interrupt(self, pid: int, sent: Any) -> None:
         """Send the horse what the system sends it at its job's timeout."""
@@ -130,6 +131,18 @@ def _working(kind: Any, *arguments: Any) -> Iterator[Any]:
         worker.stop()
 
 
+def _scene(
+    family: str, request: pytest.FixtureRequest, wire: Callable[..., Wire], redis_db: RedisDatabase
+) -> tuple[Any, Wire, dict[str, str]]:
+    database = request.getfixturevalue(f"{family}_database")
+    database.query("CREATE TABLE held (word VARCHAR(40))")
+    proxy = wire(database.server)
+    there = f"{database.server.host}:{database.server.port}/"
+    url = f"{_URLS[family]}://{database.url.partition('://')[2]}".replace(there, f"{proxy.host}:{proxy.port}/")
+    environ = {"HELD_REDIS_URL": redis_db.url, "HELD_DATABASE_URL": url}
+    return database, proxy, environ
+
+
 @pytest.mark.parametrize("family", _URLS)
 @pytest.mark.parametrize("kind", [CeleryWorker, RQWorker], ids=["celery", "rq"])
 def test_limit_during_a_commit_that_succeeds_reports_no_failure(
@@ -141,13 +154,7 @@ def test_limit_during_a_commit_that_succeeds_reports_no_failure(
     script: Callable[..., Script],
 ) -> None:
     """While the proxy holds COMMIT's answer the limit's signal comes: the row is there, and the task has succeeded."""
-    database = request.getfixturevalue(f"{family}_database")
-    database.query("CREATE TABLE held (word VARCHAR(40))")
-    proxy = wire(database.server)
-    there = f"{database.server.host}:{database.server.port}/"
-    url = f"{_URLS[family]}://{database.url.partition('://')[2]}".replace(there, f"{proxy.host}:{proxy.port}/")
-    environ = {"HELD_REDIS_URL": redis_db.url, "HELD_DATABASE_URL": url}
-
+    database, proxy, environ = _scene(family, request, wire, redis_db)
     reported = []
     with _working(kind, script, redis_db, environ) as worker:
         for number in range(TRIES):
@@ -165,3 +172,34 @@ def test_limit_during_a_commit_that_succeeds_reports_no_failure(
     rows = database.query("SELECT COUNT(*) FROM held")[0][0]
     assert (rows, reported) == (TRIES, [True] * TRIES), output
     assert output.count("came during a COMMIT that succeeded: dropped") == TRIES, output
+
+
+@pytest.mark.parametrize("kind", [CeleryWorker, RQWorker], ids=["celery", "rq"])
+def test_handlers_of_the_tasks_own_are_called_and_kept(
+    kind: Any,
+    request: pytest.FixtureRequest,
+    wire: Callable[..., Wire],
+    redis_db: RedisDatabase,
+    script: Callable[..., Script],
+) -> None:
+    """A task's own handlers, nested ones too, are called after the COMMIT that their signals came in, and stay set."""
+    database, proxy, environ = _scene("mysql", request, wire, redis_db)
+
+    with _working(kind, script, redis_db, environ) as worker:
+        proxy.hold_answer_to(_COMMITS["mysql"])
+        sent = worker.send("row", "listen")
+        pid = int(worker.script.wait_for(r"^WROTE row (\d+)$", _PATIENCE_S)[1])
+        assert proxy.has_come.wait(_PATIENCE_S)
+        for number in (signal.SIGUSR1, signal.SIGALRM, signal.SIGTERM):
+            os.kill(pid, number)
+        _wait_until_taken(pid)
+        assert "HEARD" not in worker.script.output
+        proxy.release_answers()
+        assert worker.has_succeeded(sent), worker.script.output
+        worker.script.wait_for(r"^KEPT row True$", _PATIENCE_S)
+        output = worker.script.output
+
+    assert database.query("SELECT word FROM held") == [("row",)]
+    assert sorted(re.findall(r"^HEARD row (\d+)$", output, re.MULTILINE)) == sorted(
+        str(int(number)) for number in (signal.SIGUSR1, signal.SIGALRM, signal.SIGTERM)
+    )

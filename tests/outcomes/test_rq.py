@@ -27,6 +27,7 @@ CASES = {
     "exception, commit_on": Case(
         "raises_and_keeps", [0], "failed ValueError", ["after_commit", "on_failure ValueError"]
     ),
+    "returned failure, rollback_on": Case("returns_failure", [], "finished", ["on_success"]),
     "SystemExit": Case("exits", [], "failed SystemExit", ["on_failure SystemExit"]),
     "KeyboardInterrupt": Case(
         "raises_keyboard_interrupt", [], "failed KeyboardInterrupt", ["on_failure KeyboardInterrupt"]

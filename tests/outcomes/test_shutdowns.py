@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
+from rq import Worker
 
 from examples.servers import RedisServer
 from tests.drivers.rows import ROWS
@@ -61,6 +64,61 @@ def test_celery_shutdown(shut_down: tuple[str, Ended], name: str) -> None:
     assert called == (["after_commit"] if SHUTDOWNS[kind][3] else [])
     if ROWS[name].driver.transactional:
         assert len(rows) == (1 if SHUTDOWNS[kind][3] else 0)
+
+
+#: How RQ's workers are told to go, what their jobs do meanwhile, and whether they return: worker, way, times told.
+RQ_SHUTDOWNS = {
+    "warm": ("taskconn.rq.Worker", "waits_for_release", 1, True),
+    "cold": ("taskconn.rq.Worker", "waits", 2, False),
+    "heroku": ("tests.rq.workers.HastyHerokuWorker", "waits", 1, False),
+}
+
+
+@pytest.fixture(scope="module", params=RQ_SHUTDOWNS)
+def rq_shut_down(
+    request: pytest.FixtureRequest,
+    redis_server: RedisServer,
+    places: dict[str, Place],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, Ended]:
+    """Shut RQ's workers down while a job of every driver is in its transaction."""
+    kind, way, times, _ = RQ_SHUTDOWNS[request.param]
+    folder = tmp_path_factory.mktemp("rq-shutdown")
+    with empty_redis_database(redis_server, 33) as redis, rq_workers(redis, places, folder, kind) as workers:
+        keys = {name: f"{request.param}-{name}" for name in ROWS}
+        for name, key in keys.items():
+            workers.enqueue(way, name, key)
+        for key in keys.values():
+            workers.wait_for("in-transaction", key)
+        told = {worker.name: psutil.Process(worker.pid) for worker in Worker.all(workers.queue.connection)}
+        for number in range(times):
+            if number:
+                time.sleep(1.1)  # RQ takes a signal that follows within a second for the same one, sent to the group
+            for process in told.values():
+                process.send_signal(signal.SIGTERM)
+        if way == "waits_for_release":
+            workers.script.wait_for("[Ww]arm shut down requested", count=len(told))
+            (folder / "release").touch()
+        _, left = psutil.wait_procs(told.values(), 60)
+        assert not left, workers.script.output
+        return request.param, {
+            name: (
+                places[name].values(f"{key} "),
+                [words for words in workers.said(key) if words == "after_commit"],
+            )
+            for name, key in keys.items()
+        }
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rq_shutdown(rq_shut_down: tuple[str, Ended], name: str) -> None:
+    """A job that a warm shutdown lets return is committed; one that a cold one or Heroku's ends is rolled back."""
+    kind, ended = rq_shut_down
+    rows, called = ended[name]
+
+    assert called == (["after_commit"] if RQ_SHUTDOWNS[kind][3] else [])
+    if ROWS[name].driver.transactional:
+        assert len(rows) == (1 if RQ_SHUTDOWNS[kind][3] else 0)
 
 
 @pytest.fixture(scope="module")
