@@ -37,11 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="taskconn", description="Connections for task workers.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    given = sys.argv[1:] if argv is None else list(argv)
     modules = {}
-    for name, words in COMMANDS.items():
+    for name in given[:1] if given[:1] and given[0] in COMMANDS else COMMANDS:  # one alone: a probe is to be quick
         modules[name] = importlib.import_module(f"{__name__}.{name}")
-        modules[name].add_arguments(commands.add_parser(name, help=words, description=modules[name].__doc__))
-    arguments = parser.parse_args(argv)
+        modules[name].add_arguments(commands.add_parser(name, help=COMMANDS[name], description=modules[name].__doc__))
+    arguments = parser.parse_args(given)
     try:
         exit_code: int = modules[arguments.command].run(arguments)
     except TaskconnError as error:

@@ -16,7 +16,6 @@ from ..config import redact
 from ..driver import Driver, Target
 from ..errors import ConnectionFailedError, TaskconnError
 from ..options import Options
-from ._encryption import encryption
 
 __all__ = ["Answer", "check", "without_secrets"]
 
@@ -153,6 +152,8 @@ def _connect(pool: Pool[Any], answer: Answer, *, is_quick: bool) -> None:
             answer.latency_ms = _since(started)
         answer.is_ok = True
         if not is_quick:
+            from ._encryption import encryption  # noqa: PLC0415 -- a probe does without ssl
+
             answer.tls = encryption(pool.driver, pooled.connection)
             _describe(pool, pooled, answer)
     finally:
