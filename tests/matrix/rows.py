@@ -136,6 +136,7 @@ class _PyMySQLByCallable(PyMySQLRow):
     driver = Callables  # type: ignore[assignment]  # another driver for the same library
     scheme = "connect+mysql"
     misspelt = ""
+    is_bare = True
     errors = (pymysql.MySQLError,)
     package = "PyMySQL"
     stays: ClassVar[Mapping[str, str]] = {"SET autocommit": _IS_ITS_OWN}
@@ -154,6 +155,7 @@ class _PsycopgByCallable(PsycopgRow):
     driver = Callables  # type: ignore[assignment]  # another driver for the same library
     scheme = "connect+postgresql"
     misspelt = ""
+    is_bare = True
     errors = (psycopg.Error,)
     package = "psycopg"
     stays: ClassVar[Mapping[str, str]] = {"SET autocommit": _IS_ITS_OWN}

@@ -43,6 +43,9 @@ ACTIONS = (
 #: Actions after which the child leaves by `os._exit`; the others are followed by the interpreter's whole end.
 _QUICK_ENDS = ("close()", "os._exit", "rollback()", "drops an open cursor")
 
+#: What a child calls on its parent's connection.
+_BY_HAND = ("uses it", "close()", "rollback()")
+
 #: Longest wait for a child, in seconds.
 _PATIENCE_S = 60.0
 
@@ -58,6 +61,8 @@ def _why_not(row: Row, family: Family, state: str, action: str) -> str:
             return "an idle connection has no open cursor: the reply was read, or the connection dropped, at give-back"
         if state.startswith("in a query") and not row.asks_while_reading:
             return "the library runs no query while rows of another one are unread"
+    if row.is_bare and state.startswith("in a query") and action in _BY_HAND:
+        return "it is the client itself, unguarded, whose own lock the parent's thread held at the fork: the call waits"
     return family.impossible.get(action, "")
 
 
