@@ -50,12 +50,13 @@ class Shield:
 
     def __enter__(self) -> Shield:
         if threading.current_thread() is threading.main_thread() and not _process.is_in_greenlet():
+            saved, catch = self._saved, self._catch
             try:
                 for number in _SHIELDED:
                     handler = _signal.getsignal(number)
                     if callable(handler):
-                        self._saved.append((number, handler))
-                        _signal.signal(number, self._catch)
+                        saved.append((number, handler))
+                        _signal.signal(number, catch)
             except BaseException:  # a signal that came before its handler was swapped
                 self._end()
                 raise
@@ -64,7 +65,16 @@ class Shield:
     def __exit__(
         self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._end()
+        try:
+            saved = self._saved
+            while saved:
+                _signal.signal(*saved[-1])
+                saved.pop()
+            if self._caught:
+                self._deliver()
+        except BaseException:  # a handler that is in its place again was called
+            self._end()
+            raise
 
     def drop(self, limit: BaseException) -> None:
         """Drop *limit*, which came during a COMMIT that succeeded, and say so."""
@@ -99,13 +109,13 @@ class Shield:
             self._caught.append(number)
 
     def _restore(self) -> None:
-        """Put every handler back, also when one of them is called meanwhile and raises."""
-        while self._saved:
-            number, handler = self._saved[-1]
-            try:
-                _signal.signal(number, handler)
-            except BaseException:
+        """Put every handler back, also when one is called meanwhile and raises before the next is set."""
+        try:
+            while self._saved:
+                number, handler = self._saved[-1]
+                if _signal.getsignal(number) == self._catch:  # else it is there already, or what it has set itself
+                    _signal.signal(number, handler)
                 self._saved.pop()
-                self._restore()
-                raise
-            self._saved.pop()
+        except BaseException:
+            self._restore()
+            raise

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from taskconn import _shield
 from taskconn._shield import Shield
 from taskconn.testing import FakeConnection, FakeDriver, FakeError
 from tests.support.core import Fake, fake, task_system
@@ -126,6 +127,27 @@ def test_terminating_signal_is_delivered_right_after(handled: Callable[..., None
     assert (app.stats()["open"], app.opened[0].is_open) == (1, True)
 
 
+def test_handlers_are_back_though_one_of_them_strikes_between_two(
+    handled: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that is in its place again may be called, and raise, before the next is set: it is set, too."""
+    set_handler, struck = _shield._signal.signal, []
+
+    def strike_first(number: int, handler: object) -> object:  # Python hears signals before it sets a handler
+        if number == signal.SIGUSR2 and handler is throw and not struck:
+            struck.append(number)
+            raise Limit(number)
+        return set_handler(number, handler)
+
+    handled(throw, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+    monkeypatch.setattr(_shield._signal, "signal", strike_first)
+
+    with pytest.raises(Limit, match=str(int(signal.SIGUSR2))), Shield("default"):
+        pass
+
+    assert [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)] == [throw] * 3
+
+
 def test_every_handler_is_called_though_one_raises(handled: Callable[..., None]) -> None:
     """Of several signals held back each gets to its handler, whatever the others raise."""
     app = Fake(SignallingDriver(signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP))
@@ -200,6 +222,7 @@ def test_other_threads_have_nothing_to_hold_back(handled: Callable[..., None]) -
 GREENLETS = """
 import signal
 import greenlet
+from taskconn import _shield
 from taskconn._shield import Shield
 
 def throw(number, frame): ...
