@@ -143,7 +143,8 @@ class Lease(Generic[C]):
             raise
         if (work.callbacks or work.committed) and not leases:
             work.committed.clear()
-            work.run_callbacks()
+            if work.callbacks:
+                work.run_callbacks()
 
     def fail(self, exception: BaseException) -> None:
         """Roll back because of *exception*, which the caller lets pass; raises nothing but a further interrupt."""

@@ -10,7 +10,7 @@ from MySQLdb.constants import CR
 
 from ..._interruptible import guarded_class
 from ...driver import Peek, Session
-from ._cursor import GuardedCursor
+from ._cursor import guard_of
 from ._wire import TELLS_MORE, WireConnection, errors
 
 __all__ = ["Connection"]
@@ -35,7 +35,7 @@ class Connection(WireConnection):
         """Make a cursor, of a class that asks under this connection's guard."""
         wanted, classes = cursorclass or self.cursorclass, self._cursor_classes
         if wanted is not classes[0]:
-            classes = self._cursor_classes = wanted, guarded_class(wanted, GuardedCursor)
+            classes = self._cursor_classes = wanted, guarded_class(wanted, guard_of(wanted))
         return classes[1](self)
 
     def query(self, query: str | bytes | bytearray) -> None:
@@ -91,16 +91,18 @@ class Connection(WireConnection):
         Raises:
             MySQLdb.MySQLError: `Session.pending` is True afterwards if *verb* was sent and never answered.
         """
-        if not self.is_open():
-            raise errors.InterfaceError(0, f"connection is closed, {verb.decode()} was not sent")
-        if self.session.pending:
-            self.drop()
-            raise errors.OperationalError(CR.COMMANDS_OUT_OF_SYNC, f"a reply is pending, {verb.decode()} was not sent")
-        if self.has_unread() or not TELLS_MORE:  # before 2.3 only asking for more can tell
-            deadline = _monotonic() + timeout_s
-            self._drain(deadline)
-            timeout_s = deadline - _monotonic()
-        if self.lookout.peek(self.descriptor()) is not Peek.QUIET:
+        if not self.is_at_rest():
+            if not self.is_open():
+                raise errors.InterfaceError(0, f"connection is closed, {verb.decode()} was not sent")
+            if self.session.pending:
+                self.drop()
+                words = f"a reply is pending, {verb.decode()} was not sent"
+                raise errors.OperationalError(CR.COMMANDS_OUT_OF_SYNC, words)
+            if self.has_unread() or not TELLS_MORE:  # before 2.3 only asking for more can tell
+                deadline = _monotonic() + timeout_s
+                self._drain(deadline)
+                timeout_s = deadline - _monotonic()
+        if self.lookout.peek(self.descriptor() if self._socket is None else self._socket.fd) is not Peek.QUIET:
             self.drop()
             raise errors.OperationalError(CR.SERVER_LOST, f"connection was lost before {verb.decode()} was sent")
         self.exchange(self.ask, verb, timeout_s)
@@ -129,13 +131,7 @@ class Connection(WireConnection):
     def is_as_opened(self) -> bool:
         """Tell whether `restore` has nothing to do, and nothing is left to be read."""
         autocommit, cursor_class, _ = self._at_open
-        return (
-            not self.session.pending
-            and self.is_open()
-            and not self.has_unread()
-            and self.cursorclass is cursor_class
-            and self.get_autocommit() == autocommit
-        )
+        return self.is_at_rest() and self.cursorclass is cursor_class and self.get_autocommit() == autocommit
 
     def reset(self, timeout_s: float) -> None:
         """

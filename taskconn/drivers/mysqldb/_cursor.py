@@ -6,7 +6,7 @@ from typing import Any
 
 import MySQLdb.cursors
 
-__all__ = ["GuardedCursor"]
+__all__ = ["GuardedCursor", "GuardedStreamCursor", "guard_of"]
 
 
 class GuardedCursor(MySQLdb.cursors.BaseCursor):  # type: ignore[misc]  # no types
@@ -42,12 +42,16 @@ class GuardedCursor(MySQLdb.cursors.BaseCursor):  # type: ignore[misc]  # no typ
         connection = self.connection
         if connection is None:
             return
-        if connection.is_beyond_use() or not connection.is_open():
-            self.connection = self._result = None
-        elif connection.session.pending or connection.has_unread():
-            connection.exchange(super().close)
-        else:  # not a word is said
+        if connection.is_at_rest():  # not a word is said
             super().close()
+        elif connection.is_beyond_use() or not connection.is_open():
+            self.connection = self._result = None
+        else:
+            connection.exchange(super().close)
+
+
+class GuardedStreamCursor(GuardedCursor):
+    """Mix into a cursor class that may read its rows one by one."""
 
     def _fetch_row(self, size: int = 1) -> Any:
         result = self._result
@@ -58,3 +62,8 @@ class GuardedCursor(MySQLdb.cursors.BaseCursor):  # type: ignore[misc]  # no typ
         if connection.unread is result and (not size or len(rows) < size):
             connection.unread = None
         return rows
+
+
+def guard_of(stock: Any) -> type[GuardedCursor]:
+    """Give what to mix into the library's, or a user's, cursor class *stock*."""
+    return GuardedCursor if issubclass(stock, MySQLdb.cursors.CursorStoreResultMixIn) else GuardedStreamCursor

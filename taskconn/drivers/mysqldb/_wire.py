@@ -85,7 +85,9 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
         """Tell whether its socket is there: after an error the library may have closed it, and keeps the number."""
         if self._is_shut or not self.open:
             return False
-        return not self.is_doubtful or Socket.of(self.descriptor()) == self._socket
+        if self.is_doubtful and Socket.of(self.descriptor()) == self._socket:
+            self.is_doubtful = False
+        return not self.is_doubtful
 
     def descriptors(self) -> tuple[int, ...]:
         """List its one socket, unless that number is another's by now."""
@@ -97,6 +99,22 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
         if self.unread is not None or _more_results is None:
             return self.unread is not None
         return not self._is_shut and self.open and bool(_more_results(self))
+
+    def is_at_rest(self) -> bool:
+        """Tell in one quick look that it is this process's, open, and has nothing unread; False: not known."""
+        session = self.session
+        return (
+            not session.pending
+            and not session.interrupt
+            and session.owner_pid == me.pid
+            and bool(unforked[0])
+            and not self._is_shut
+            and not self.is_doubtful
+            and self.unread is None
+            and _more_results is not None
+            and bool(self.open)
+            and not _more_results(self)
+        )
 
     def is_in_step(self, error: BaseException) -> bool:
         """Tell whether *error* is the server's, or was made before anything was sent."""

@@ -138,7 +138,10 @@ class Connection(GuardedConnection):
         if self._make_ready(verb.decode(), deadline) != _IDLE:
             session.pending = True
             try:
-                self.exchange_within(self._commit_gen() if verb == b"COMMIT" else self._rollback_gen(), deadline)
+                if verb == b"COMMIT":
+                    self.commit_within(deadline)
+                else:
+                    self.exchange_within(self._rollback_gen(), deadline)
                 session.pending = False
             except psycopg.Error:
                 if not self.closed and self.pgconn.transaction_status != pq.TransactionStatus.ACTIVE:
@@ -168,14 +171,17 @@ class Connection(GuardedConnection):
 
     def is_as_opened(self) -> bool:
         """Tell whether `restore` has nothing to do, and nothing is half done."""
+        pgconn = self.pgconn
         return (
             not self.session.pending
-            and self.pgconn.transaction_status == _IDLE
+            and pgconn.transaction_status == _IDLE
+            and pgconn.pipeline_status == pq.PipelineStatus.OFF
             and not self.lock.locked()
+            and not self._num_transactions
+            and not self._tpc
             and not self._notice_handlers
             and not self._notify_handlers
             and not getattr(self, "_notifies_backlog", None)
-            and not self.is_busy()
             and _client_state(self) == self._at_open
         )
 
@@ -239,9 +245,9 @@ class Connection(GuardedConnection):
         Raises:
             psycopg.Error: It can't, and was not.
         """
-        if self.closed:
-            raise psycopg.OperationalError(f"connection is closed, {verb} was not sent")
         pgconn = self.pgconn
+        if pgconn.status == pq.ConnStatus.BAD:
+            raise psycopg.OperationalError(f"connection is closed, {verb} was not sent")
         try:
             if pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
                 self.exchange_within(self.drain_steps(), deadline)

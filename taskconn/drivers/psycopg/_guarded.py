@@ -25,6 +25,8 @@ __all__ = ["GuardedConnection"]
 T = TypeVar("T")
 _monotonic = time.monotonic
 _ACTIVE = pq.TransactionStatus.ACTIVE
+_OK = pq.ConnStatus.OK
+_COMMAND_OK = pq.ExecStatus.COMMAND_OK
 _NO_PIPELINE = pq.PipelineStatus.OFF
 _AT_REST = (pq.TransactionStatus.IDLE, pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
 
@@ -87,7 +89,8 @@ class GuardedConnection(psycopg.Connection[Any]):
         session = self.session
         if session.interrupt or session.owner_pid != me.pid or not unforked[0]:
             self.refuse_others()  # first: an interrupted connection is closed, which would say less
-        super()._check_connection_ok()
+        if self.pgconn.status != _OK:
+            super()._check_connection_ok()
 
     def _try_cancel(self, **named: Any) -> None:
         # Called when half-read rows are collected. Cancelling opens a connection of its own, which no dead socket
@@ -130,6 +133,13 @@ class GuardedConnection(psycopg.Connection[Any]):
             self.note(interrupt)
             raise
         return answer
+
+    def commit_within(self, deadline: float) -> None:
+        """Send COMMIT where no pipeline is open: the same as psycopg's own generators do, which take thrice as long."""
+        self.pgconn.send_query(b"COMMIT")
+        results = self.exchange_within(generators.execute(self.pgconn), deadline)
+        if len(results) != 1 or results[0].status != _COMMAND_OK:
+            raise psycopg.errors.error_from_result(results[-1], encoding=self.info.encoding)
 
     @contextlib.contextmanager
     def leaving(self, block: AbstractContextManager[T]) -> Iterator[T]:
