@@ -9,9 +9,9 @@ strikes before and after each call into the library (`strikes`, `heard`).
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the module `signal` wraps it in slow enums
 import copy
 import functools
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -100,13 +100,15 @@ def noting(handler: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
 
 def note_signals(*names: str) -> None:
     """Have the handlers that these signals have now note what they raise. Only the main thread can, and hears them."""
-    if threading.current_thread() is not threading.main_thread():
-        return
     for name in names:
-        number = getattr(signal, name, None)
-        handler = None if number is None else signal.getsignal(number)
-        if number is not None and callable(handler) and not isinstance(handler, signal.Handlers):
-            signal.signal(number, noting(handler))
+        number = getattr(_signal, name, None)
+        handler = None if number is None else _signal.getsignal(number)
+        if callable(handler) and not getattr(
+            handler, "is_noting", False
+        ):  # those that stand for no handler are numbers
+            if threading.current_thread() is not threading.main_thread():
+                return
+            _signal.signal(number, noting(handler))
 
 
 def masked_interrupt(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from . import _process
 from ._cancel import wait_for_cancellers
@@ -16,7 +16,7 @@ from ._settle import roll_back
 from ._work import unended_leases
 from .errors import LeaseEndedError
 
-__all__ = ["close_unused", "end_process", "open_pools", "roll_back_leftovers"]
+__all__ = ["close_unused", "end_process", "open_pools", "roll_back_leftovers", "used_pools"]
 
 log = logging.getLogger("taskconn")
 
@@ -24,7 +24,7 @@ log = logging.getLogger("taskconn")
 _SLACK_S = 0.5
 
 
-def roll_back_leftovers(name: str) -> None:
+def roll_back_leftovers(name: str, pools: Iterable[Pool[object]] | None = None) -> None:
     """
     Roll back what a task that has ended left open in this runner: leases never given back, a proxy's transaction.
 
@@ -32,12 +32,13 @@ def roll_back_leftovers(name: str) -> None:
 
     Args:
         name: Name of the task, for the log.
+        pools: All that were used in this process, if the caller has them at hand.
     """
     for lease in unended_leases(of_tasks_only=True):
         log.warning("%s left a lease open, which is rolled back: %r, process %d", name, lease, _process.getpid())
         lease.fail(LeaseEndedError(name, "was left open"))
-    for pool in open_pools():
-        hold = _hold(pool)
+    for pool in used_pools() if pools is None else pools:
+        hold = None if pool.holds is None else _hold(pool)
         if hold is not None and not hold.is_settled:
             log.debug("connection %r: what %s sent by proxy and never committed is rolled back", pool.alias, name)
             roll_back(pool, hold.pooled, pool.options.settle_timeout)
@@ -85,10 +86,14 @@ def end_process(or_else: Callable[[], object] | None = None) -> None:
         watchdog.cancel()
 
 
+def used_pools() -> list[Pool[object]]:
+    """List the pools that were used so far in this process, and its ancestors: each once."""
+    return list({id(pool): pool for registry in registries() for pool in registry.pools()}.values())
+
+
 def open_pools() -> list[Pool[object]]:
     """List the pools, each once, that have connections of this process."""
-    pools = {id(pool): pool for registry in registries() for pool in registry.pools()}
-    return [pool for pool in pools.values() if pool.members()]
+    return [pool for pool in used_pools() if pool.members()]
 
 
 def _hold(pool: Pool[object]) -> Hold | None:

@@ -194,7 +194,7 @@ class Pool(Generic[C]):
 
     def stats(self) -> dict[str, int]:
         """Count what happened in this process; see `Counters`. ``open`` and ``leased`` are of this moment."""
-        return self.counters.as_dict(self.members())
+        return self.counters.as_dict(self._members.list())
 
     # -- forks (`_process.ForkAware`) ------------------------------------------------------------------------
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import operator
 import os
 import struct
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from .._registry import registries
+from .._leftovers import used_pools
+from .._pool import Pool
 from ..telemetry import Counters
 
 __all__ = ["Board", "Slot", "Stats", "add", "own_stats"]
@@ -21,6 +25,9 @@ Stats = dict[str, dict[str, int]]
 _GAUGES = ("open", "leased")
 _NAMES = (*Counters.NAMES, *_GAUGES)
 _ROW = struct.Struct(f"<40s{len(_NAMES)}q")
+
+#: Gives the numbers of all counters, in the order of a row: this is done after every task.
+_numbers_of = operator.itemgetter(*_NAMES)
 
 #: Bytes of one child's slot: a page, 25 aliases. What is never written takes no memory.
 _SLOT = 4096
@@ -103,10 +110,14 @@ class Slot:
     def write(self, stats: Stats) -> None:
         """Write the counters of this process. They count from its start."""
         for alias in {**self._base, **stats}:
-            offset = self._place(alias)
+            offset = self._offsets.get(alias)
+            if offset is None:
+                offset = self._place(alias)
             if offset is not None:
-                base, own = self._base.get(alias, {}), stats.get(alias, {})
-                numbers = [base.get(name, 0) + own.get(name, 0) for name in _NAMES]
+                base, own = self._base.get(alias), stats.get(alias, {})
+                if base is not None:
+                    own = {name: base[name] + own.get(name, 0) for name in _NAMES}
+                numbers = _numbers_of(own) if len(own) == len(_NAMES) else [own.get(name, 0) for name in _NAMES]
                 _ROW.pack_into(self._memory, offset, alias.encode()[:40], *numbers)
 
     def _place(self, alias: str) -> int | None:
@@ -124,10 +135,12 @@ def add(total: Stats, stats: Stats) -> None:
             sums[name] = sums.get(name, 0) + number
 
 
-def own_stats() -> Stats:
-    """Give the counters of this process, as `taskconn.stats()` does."""
+def own_stats(pools: Iterable[Pool[Any]] | None = None) -> Stats:
+    """Give the counters of this process, as `taskconn.stats()` does; *pools* are all that were used, if known."""
     total: Stats = {}
-    pools = {id(pool): pool for registry in registries() for pool in registry.pools()}  # several may share one
-    for pool in pools.values():
-        add(total, {pool.alias: pool.stats()})
+    for pool in used_pools() if pools is None else pools:
+        if pool.alias in total:
+            add(total, {pool.alias: pool.stats()})
+        else:
+            total[pool.alias] = pool.stats()
     return total

@@ -129,15 +129,19 @@ def _end(**_: Any) -> None:
 
 def _before_task(sender: Any, **_: Any) -> None:
     note_signals("SIGUSR1")  # that of the soft limit; billiard sets its handler after the child has begun
-    with contextlib.suppress(ConfigurationError):  # the lease says it to the task
+    try:  # noqa: SIM105 -- suppress() takes longer than what it would guard
         _tasks.note_start(sender)
+    except ConfigurationError:
+        pass  # the lease says it to the task
 
 
 def _after_task(sender: Any, **_: Any) -> None:
     """Clear up after the outermost task, when its result has been stored: nothing of it is the next one's."""
     if _tasks.is_outermost():
-        _leftovers.roll_back_leftovers(sender.name)
-        _count()
+        pools = _leftovers.used_pools()
+        _leftovers.roll_back_leftovers(sender.name, pools)
+        if _Here.slot is not None:
+            _Here.slot.write(own_stats(pools))
 
 
 def _count() -> None:

@@ -62,14 +62,18 @@ def running_task() -> TaskContext | None:
 
 def note_start(task: Any) -> None:
     """Describe the attempt that begins now, so that its deadline counts from here."""
-    request = task.request_stack.top
+    request = _top(task.request_stack)
     if request is not None:
         _describe(task, request)
 
 
 def is_outermost() -> bool:
     """Tell whether the task that runs in the calling thread or greenlet is not part of another one."""
-    return len(_stack) == 1
+    local = getattr(_stack, "_local", None)
+    if local is None:
+        return len(_stack) == 1
+    held = local.__storage__.get(local.__ident_func__())  # `len` asks in five steps
+    return held is not None and len(held["stack"]) == 1
 
 
 def _top(stack: Any) -> Any:

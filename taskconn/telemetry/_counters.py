@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
@@ -64,7 +65,7 @@ class Counters:
 
     def as_dict(self, connections: Iterable[Counted] = ()) -> dict[str, int]:
         """Give the counters by name, with what *connections* have counted so far; ``open`` and ``leased`` are these."""
-        counts = {name: getattr(self, name) for name in self.NAMES}
+        counts: dict[str, int] = dict(zip(self.NAMES, _values_of(self), strict=True))
         counts["open"] = counts["leased"] = 0
         for connection in connections:
             counts["leases"] += connection.leases
@@ -73,3 +74,6 @@ class Counters:
             counts["open"] += 1
             counts["leased"] += connection.holder is not None
         return counts
+
+
+_values_of = operator.attrgetter(*Counters.NAMES)
