@@ -83,9 +83,27 @@ class _Samples:
 
 
 def run_table(
-    table: Table, stage: Stage, only: str = "", rounds: int | None = None, say: Callable[[str], object] = print
+    table: Table,
+    stage: Stage,
+    only: str = "",
+    rounds: int | None = None,
+    say: Callable[[str], object] = print,
+    keep: Callable[[dict[str, Any]], object] | None = None,
 ) -> dict[str, Any]:
-    """Run the cases of *table* whose name has *only* in it; gives what `report` writes down."""
+    """
+    Run the cases of *table* whose name has *only* in it.
+
+    Args:
+        table: What to run.
+        stage: Its servers.
+        only: A part of the name of a case.
+        rounds: So many instead of the table's own number.
+        say: Is told what begins.
+        keep: Is given what came out so far after each case: what fails later loses nothing.
+
+    Returns:
+        What `report` writes down.
+    """
     rounds = 1 if stage.is_quick else rounds or table.rounds
     results = []
     for case in table.cases(stage):
@@ -93,6 +111,8 @@ def run_table(
             continue
         say(f"{table.name}: {case.name}")
         results.append(run_case(case, table.columns, rounds))
+        if keep is not None:
+            keep({"rounds": rounds, "cases": list(results)})
     return {"rounds": rounds, "cases": results}
 
 

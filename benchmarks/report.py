@@ -45,12 +45,20 @@ def machine() -> str:
     )
 
 
-def write(table: Table, outcome: dict[str, Any], described: str) -> None:
-    """Write the outcome of *table* as JSON, and draw it."""
+def write(table: Table, outcome: dict[str, Any], described: str, *, is_whole: bool = False) -> None:
+    """
+    Write the outcome of *table* as JSON, and draw it.
+
+    Cases that an earlier run has written and this one has not, or not yet, stay, with what that run said of itself.
+    When the run *is_whole* they are no cases of the table's any more.
+    """
     from .picture import draw  # noqa: PLC0415 -- a run without a picture needs no plotting library
 
     RESULTS.mkdir(exist_ok=True)
     kept = record(table, outcome, described)
+    path = _path_of(table)
+    if path.exists() and not is_whole:
+        kept["cases"] = _merged(json.loads(path.read_text(encoding="utf-8")), kept)
     (RESULTS / f"{table.name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     (RESULTS / f"{table.name}.svg").write_text(draw(kept), encoding="utf-8")
 
@@ -68,6 +76,24 @@ def record(table: Table, outcome: dict[str, Any], described: str) -> dict[str, A
         "versions": _versions(),
         **outcome,
     }
+
+
+def _merged(earlier: dict[str, Any], kept: dict[str, Any]) -> list[dict[str, Any]]:
+    """Put the cases of *kept* in the place of those of the same name in an *earlier* record; new ones come last."""
+    run = {key: earlier[key] for key in _RUN}
+    cases = {case["name"]: {"run": run, **case} for case in earlier["cases"]}
+    cases.update({case["name"]: case for case in kept["cases"]})
+    return [
+        {key: value for key, value in case.items() if key != "run" or value != _run_of(kept)} for case in cases.values()
+    ]
+
+
+def _run_of(kept: dict[str, Any]) -> dict[str, Any]:
+    return {key: kept[key] for key in _RUN}
+
+
+#: What is said of a run, in its record; in a case's own ``run`` where that was another one.
+_RUN = ("date", "rounds", "machine", "versions")
 
 
 def write_page(tables: list[Table]) -> Path:
@@ -91,9 +117,19 @@ def section(kept: dict[str, Any]) -> str:
     title, columns = kept["title"], [Column(**column) for column in kept["columns"]]
     lines = [f"## {title}", "", kept["text"].strip(), "", f"![{title}](results/{kept['name']}.svg)", ""]
     lines += _pairs(kept, columns) if _is_of_pairs(kept) else _cases(kept, columns)
-    versions = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
-    lines += [f"{kept['date']}, {kept['rounds']} rounds. {kept['machine']}. {versions}.", ""]
+    others: dict[str, list[str]] = {}
+    for case in kept["cases"]:
+        if "run" in case:
+            others.setdefault(_words_of(case["run"]), []).append(case["name"])
+    for words, names in others.items():
+        lines += [f"{'; '.join(names)}: {words}", ""]
+    lines += [f"{'All others: ' if others else ''}{_words_of(kept)}", ""]
     return "\n".join(lines)
+
+
+def _words_of(run: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    return f"{run['date']}, {run['rounds']} rounds. {run['machine']}. {versions}."
 
 
 def _is_of_pairs(kept: dict[str, Any]) -> bool:

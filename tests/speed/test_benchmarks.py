@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from benchmarks import report, tables
-from benchmarks.harness import run_table
+from benchmarks.harness import Case, Column, Measure, Table, run_table
 from benchmarks.stage import Stage
 
 pytestmark = [
@@ -26,8 +27,7 @@ def test_every_contender_does_its_work(name: str, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(report, "RESULTS", tmp_path)
 
     with ExitStack() as stack:
-        outcome = run_table(table, Stage(stack, is_quick=True))
-    report.write(table, outcome, "some machine")
+        run_table(table, Stage(stack, is_quick=True), keep=lambda outcome: report.write(table, outcome, "some machine"))
 
     record = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
     page = report.section(record)
@@ -38,3 +38,35 @@ def test_every_contender_does_its_work(name: str, tmp_path: Path, monkeypatch: p
         assert row["figures"][key] > 0, row
         assert row["name"] in page
     assert "<svg" in (tmp_path / f"{name}.svg").read_text(encoding="utf-8")
+
+
+def test_case_that_fails_loses_none_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each case is written as it ends; those of an earlier run stay until they are run again, and say of which."""
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    with ExitStack() as stack:
+        stage = Stage(stack, is_quick=True)
+        for machine, fails in (("quiet machine", False), ("busy machine", True)):
+            table = _made(fails=fails)
+            with pytest.raises(RuntimeError, match="the second case") if fails else nullcontext():
+                run_table(table, stage, keep=lambda outcome, table=table, on=machine: report.write(table, outcome, on))
+
+    record = json.loads((tmp_path / "made.json").read_text(encoding="utf-8"))
+    assert [case["name"] for case in record["cases"]] == ["first", "second"]
+    assert [case["rows"][0]["figures"]["us"] for case in record["cases"]] == [2.0, 1.0]
+    page = report.section(record)
+    assert "second: " in page
+    assert page.index("quiet machine") < page.index("All others: ") < page.index("busy machine")
+
+
+def _made(*, fails: bool) -> Table:
+    @contextmanager
+    def contender() -> Iterator[Measure]:
+        yield lambda: {"us": 2.0 if fails else 1.0}
+
+    def cases(stage: Stage) -> Iterator[Case]:
+        yield Case("first", {"one": contender})
+        if fails:
+            raise RuntimeError("the second case")
+        yield Case("second", {"one": contender})
+
+    return Table("made", "Made", "up", (Column("us", "µs"),), cases)
