@@ -6,7 +6,8 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import partial
 from types import FrameType, FunctionType
 from typing import Any
@@ -30,7 +31,7 @@ def look(application: Application) -> tuple[list[Finding], list[str]]:
     tasks = count(len(application.tasks), "task")
     if not application.forks:
         return [], [f"{application.words}: {tasks}; its workers do not fork"]
-    threads = list(_threads())
+    threads = _threads()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python's, about forks from processes with threads
         child = os.fork()
@@ -39,7 +40,7 @@ def look(application: Application) -> tuple[list[Finding], list[str]]:
     os.waitpid(child, 0)
     _guard.worker_is_ready()  # no more traces
     crossing = the_guard.found
-    found = [*map(_connection, crossing), *_held(application, crossing), *threads]
+    found = _merged([*map(_connection, crossing), *_held(application, crossing), *_of_threads(threads)])
     seen = f"{count(len(crossing), 'connection')} open, {count(len(threads), 'thread')} alive"
     return found, [f"{application.words}: {tasks}; at the fork {seen}"]
 
@@ -71,11 +72,22 @@ def _connection(crossing: _findings.Finding) -> Finding:
         words.append(f"opened by {crossing.by}")
     if crossing.holder:
         words.append(f"held by {crossing.holder}")
-    importers = [str(place) for place in crossing.imports if place != crossing.place]
-    if importers:
-        chain = [place.rpartition(" in ")[0] for place in importers]
-        words.append(f"imported by {', which is imported by '.join(chain)}")
+    imports = [place for place in crossing.imports if place != crossing.place and package_of(place.path) != "taskconn"]
+    if imports and crossing.place is not None and imports[0].path == crossing.place.path:
+        words.append(f"wanted at {_line(imports.pop(0))}")
+    if imports:
+        words.append(f"imported by {', which is imported by '.join(map(_line, imports))}")
     return finding("TC101", ", ".join(words), crossing.place)
+
+
+def _line(place: Place) -> str:
+    return str(place).rpartition(" in ")[0]
+
+
+def _merged(findings: Iterable[Finding]) -> list[Finding]:
+    """Write what is the same of several connections, such as those of a pool, once, with their number."""
+    counts = Counter(findings)
+    return [one._replace(message=f"{one.message} ({n} of them)") if n > 1 else one for one, n in counts.items()]
 
 
 def _held(application: Application, crossing: list[_findings.Finding]) -> Iterator[Finding]:
@@ -110,17 +122,27 @@ def _names(function: FunctionType) -> set[str]:
     return names
 
 
-def _threads() -> Iterator[Finding]:
-    """List the threads of the application and of its libraries."""
-    frames = sys._current_frames()  # noqa: SLF001 -- documented, in spite of its name
+def _threads() -> list[tuple[str, Place | None, str]]:
+    """List the threads of the application and of its libraries: name, the user's function, packages."""
+    frames, found = sys._current_frames(), []  # noqa: SLF001 -- documented, in spite of its name
     for thread in threading.enumerate():
-        if thread is threading.main_thread():
-            continue
-        place, packages = _who(frames.get(thread.ident or 0))
-        if not INFRASTRUCTURE.isdisjoint(packages):
-            continue  # they renew theirs in the children
-        of = f" of {', '.join(sorted(packages))}" if packages else ""
-        yield finding("TC103", f"thread {thread.name!r}{of} is alive at the fork, and not in the children", place)
+        if thread is not threading.main_thread():
+            place, packages = _who(frames.get(thread.ident or 0))
+            if INFRASTRUCTURE.isdisjoint(packages):  # they renew theirs in the children
+                found.append((thread.name, place, ", ".join(sorted(packages))))
+    return found
+
+
+def _of_threads(threads: Iterable[tuple[str, Place | None, str]]) -> Iterator[Finding]:
+    """Make a finding for each function, and for all threads of a package together."""
+    names: dict[tuple[Place | None, str], list[str]] = {}
+    for name, place, package in threads:
+        names.setdefault((place, package), []).append(name)
+    for (place, package), those in names.items():
+        what = f"thread {those[0]!r}" if len(those) == 1 else f"threads {', '.join(map(repr, those))}"
+        verb = "is" if len(those) == 1 else "are"
+        of = f" of {package}" if package else ""
+        yield finding("TC103", f"{what}{of} {verb} alive at the fork, and not in the children", place)
 
 
 def _who(frame: FrameType | None) -> tuple[Place | None, set[str]]:

@@ -16,7 +16,7 @@ from taskconn.doctor._application import Request
 from taskconn.doctor._examine import examine
 from taskconn.doctor._findings import Finding
 from taskconn.errors import CommandTargetError
-from tests.support.databases import MySQLDatabase, RedisDatabase
+from tests.support.databases import MySQLDatabase, PostgreSQLDatabase, RedisDatabase
 from tests.support.process import Script
 
 Write = Callable[[Mapping[str, str]], None]
@@ -94,7 +94,7 @@ def test_connection_names_the_modules_that_imported_it(write: Write, redis_db: R
     found = _only(_look(Request("module", modules=["tasks"])), "TC101")
 
     assert found.place == "metrics.py:4"
-    assert "imported by tasks.py:3" in found.message
+    assert found.message.endswith("is open at the fork, imported by tasks.py:3")
     assert found.message.startswith("Redis connection to 127.0.0.1:")
 
 
@@ -133,6 +133,20 @@ def test_threads_are_named_by_what_they_run(write: Write) -> None:
     found = _only(_look(Request("module", modules=["tasks"])), "TC103")
 
     assert found.place == "tasks.py:4"
+
+
+def test_connections_of_a_pool_are_told_once(write: Write, postgresql_database: PostgreSQLDatabase) -> None:
+    """What is the same of several connections, and of several threads, stands in one finding."""
+    pytest.importorskip("psycopg_pool")
+    pool = f"pool = psycopg_pool.ConnectionPool({postgresql_database.url!r}, min_size=3, open=True)\npool.wait()"
+    write({"tasks": f"import psycopg_pool\n\n{pool}\n\n\ndef work():\n    return pool.connection()\n"})
+
+    findings = _look(Request("module", modules=["tasks"]))
+
+    assert _only(findings, "TC101").message.endswith("held by tasks.pool (3 of them)")
+    assert _only(findings, "TC102").message.endswith("tasks.pool (3 of them)")
+    assert " of psycopg_pool are alive" in _only(findings, "TC103").message
+    assert _only(findings, "TC104").message.endswith("psycopg_pool of 3 to 3, open")
 
 
 def test_pools_are_told_with_their_settings(write: Write) -> None:
