@@ -126,9 +126,9 @@ class Place:
         self.broker.start()
 
     def jump(self) -> None:
-        """The worker's wall clock jumps an hour ahead, and back after two seconds."""
+        """The worker's wall clock jumps an hour ahead, and back after three seconds; it looks once a second."""
         self.clock.write_text("+3600")
-        time.sleep(2)
+        time.sleep(3)
         self.clock.write_text("+0")
 
     def kinds(self) -> list[Callable[[Place], None]]:
@@ -143,7 +143,11 @@ class Place:
             else:
                 server.start()
         self.toxic.thaw()
+        self.toxic.bury(0)
 
+
+#: So long after a client was lost in a black hole the server notices, in seconds: its keepalive is set to that.
+_KEEPALIVE_S = 4.0
 
 #: Fault -> how often it comes, against the others.
 _WEIGHTS: dict[Callable[[Place], None], int] = {
@@ -187,6 +191,7 @@ def inject(place: Place, seed: int, until: float) -> Counter[str]:
             ends_at = time.monotonic() + rng.uniform(0.2, 1.0)
             while time.monotonic() < ends_at:
                 place.worker()  # its supervisor looks
+                place.toxic.bury(_KEEPALIVE_S)
                 time.sleep(0.05)
             fault = planned.pop() if planned else rng.choices(kinds, [_WEIGHTS[kind] for kind in kinds])[0]
             fault(place)

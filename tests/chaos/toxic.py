@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import Any
 
 from tests.matrix.relay import Pair, Relay
@@ -29,9 +30,21 @@ class Toxic(Relay):
 
         self._ask(order)
 
-    def holes(self) -> int:
-        """Count the connections of which the server can't know that their client has gone."""
-        return int(self._ask(lambda: sum(pair.is_open and pair.is_hole for pair in self.pairs)))
+    def bury(self, after_s: float) -> None:
+        """End towards the server the connections that `swallow` made holes of so long ago, as its keepalive would."""
+        dug_before = time.monotonic() - after_s
+
+        def order() -> None:
+            for pair in self.pairs:
+                is_hole = pair.is_open and pair.is_hole and id(pair) not in self._frozen
+                if is_hole and self._dug_at.setdefault(id(pair), time.monotonic()) <= dug_before:
+                    self._end(pair)
+
+        self._ask(order)
+
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        self._dug_at: dict[int, float] = {}
+        super().__init__(upstream)
 
     _frozen: frozenset[int] = frozenset()
     _truncated: frozenset[int] | set[int] = frozenset()
