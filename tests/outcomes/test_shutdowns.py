@@ -85,7 +85,7 @@ def rq_shut_down(
     kind, way, times, _ = RQ_SHUTDOWNS[request.param]
     folder = tmp_path_factory.mktemp("rq-shutdown")
     with empty_redis_database(redis_server, 33) as redis, rq_workers(redis, places, folder, kind) as workers:
-        keys = {name: f"{request.param}-{name}" for name in ROWS}
+        keys = {name: f"rq-{request.param}-{name}" for name in ROWS}
         for name, key in keys.items():
             workers.enqueue(way, name, key)
         for key in keys.values():
