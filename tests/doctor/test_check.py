@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -89,6 +89,13 @@ def test_file_is_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "cars.db").exists()
 
 
+@pytest.fixture(scope="module")
+def encrypted() -> Iterator[MariaDB]:
+    """Give a MariaDB with TLS."""
+    with MariaDB(tls=True) as server:
+        yield server
+
+
 @pytest.mark.parametrize(
     ("verify", "words"),
     [
@@ -98,12 +105,11 @@ def test_file_is_not_made(tmp_path: Path) -> None:
     ],
     ids=["name", "certificate", "nothing"],
 )
-def test_tls_of_mysql_is_told_with_what_was_verified(verify: str | None, words: str) -> None:
+def test_tls_of_mysql_is_told_with_what_was_verified(encrypted: MariaDB, verify: str | None, words: str) -> None:
     """An encrypted connection to an unknown server is not taken for a safe one."""
-    with MariaDB(tls=True) as server:
-        base = server.url("mysql")
-        joint = "&" if "?" in base else "?"
-        said = _one(base if verify is None else f"{base}{joint}ssl_ca={server.authority_path}{verify}")
+    base = encrypted.url("mysql")
+    joint = "&" if "?" in base else "?"
+    said = _one(base if verify is None else f"{base}{joint}ssl_ca={encrypted.authority_path}{verify}")
 
     assert said["is_ok"], said
     assert said["tls"].startswith("TLSv1.")
