@@ -120,6 +120,10 @@ class Family:
         """Give the arguments that name the relay's Unix socket."""
         return {"unix_socket": str(self.socket_path(folder))}
 
+    def with_password(self, url: str) -> str:
+        """Have *url* say a password, and the server ask for it."""
+        return url
+
     # -- one transaction, one long query, one session --------------------------------------------------------
 
     def begin(self, row: Row, db: Any, value: str, outside: Any) -> Any:
@@ -272,7 +276,9 @@ class PostgreSQLFamily(Family):
             lambda row, db: bool(row.client(db).autocommit),
             always_goes=True,
         ),
-        "LISTEN": Leftover(_sql("LISTEN news"), _finds("SELECT pg_listening_channels()")),
+        "LISTEN": Leftover(
+            lambda row, db: row.run(db, "LISTEN news") or db.commit(), _finds("SELECT pg_listening_channels()")
+        ),
         "a half-read reply": Leftover(
             lambda row, db: row.half_read(db), lambda row, db: row.ask(db, 1)[0] != row.ask(db, 1)[1], always_goes=True
         ),
@@ -336,6 +342,14 @@ def _redis_finds(key: str, *unwanted: str) -> Callable[[Row, Any], bool]:
     return look
 
 
+def _watches(db: Any, key: str) -> bool:
+    """Tell whether a change of *key* makes EXEC fail, whoever made it."""
+    db.incr(key)
+    db.execute_command("MULTI")
+    db.execute_command("ECHO", "x")
+    return db.execute_command("EXEC") is None
+
+
 class RedisFamily(Family):
     name = "redis"
     missing = ("1", "99")
@@ -344,9 +358,7 @@ class RedisFamily(Family):
             lambda _, db: db.execute_command("MULTI"), lambda _, db: db.echo("x") != b"x", always_goes=True
         ),
         "WATCH": Leftover(
-            lambda _, db: db.execute_command("WATCH", "k"),
-            lambda _, db: str(db.client_info().get("watch", 0)) != "0",
-            always_goes=True,
+            lambda _, db: db.execute_command("WATCH", "k"), lambda _, db: _watches(db, "k"), always_goes=True
         ),
         "SELECT db": Leftover(lambda _, db: db.select(9), _redis_finds("db", "9"), always_goes=True),
         "SUBSCRIBE": Leftover(
@@ -391,6 +403,10 @@ class RedisFamily(Family):
 
     def place(self, address: str) -> str:
         return f"{address}/1"
+
+    def with_password(self, url: str) -> str:
+        self.server.query("ACL", "SETUSER", "matrix", "on", ">s3cret", "~*", "&*", "+@all")
+        return url.replace("://", "://matrix:s3cret@", 1)
 
     def touch(self) -> None:
         """Change the key that `begin` watches."""

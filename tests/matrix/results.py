@@ -26,7 +26,8 @@ What every driver promises, tried in every combination on private servers. `make
   there is none. Never a stale row.
 - **Cleanliness**: what one task leaves behind, the next one does not see: all of it with `reset=True`; open
   transactions, unread replies and a switched autocommit always.
-- **Bad input**: an error that names the alias and the server, without the password.
+- **Bad input**: an error that names the alias and the server, without the password. A client library that is too old
+  is refused by name and version: `tests/drivers/test_table.py`.
 """
 
 

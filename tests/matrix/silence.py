@@ -92,6 +92,13 @@ class Held:
 
     db: Any = None
     reader: Any = None
+    leases = contextlib.ExitStack()
+
+    def enter(self) -> contextlib.ExitStack:
+        """Have a lease end with the block, and be held by nothing else."""
+        self.leases = contextlib.ExitStack()
+        self.db = self.leases.enter_context(taskconn.lease())
+        return self.leases
 
 
 held = Held()
@@ -132,7 +139,7 @@ class Parent:
             self._look(db, self.family.begin(self.row, db, self.value, self.outside))
 
     def _transaction(self) -> None:
-        with taskconn.lease() as held.db:
+        with held.enter():
             begun = self.family.begin(self.row, held.db, self.value, self.outside)
             self._open_reader()
             self._let_loose()
@@ -140,7 +147,7 @@ class Parent:
             self._look(held.db, begun)
 
     def _lease(self) -> None:
-        with taskconn.lease() as held.db:
+        with held.enter():
             self._open_reader()
             self._let_loose()
             self._read_on()
@@ -162,7 +169,7 @@ class Parent:
                 thread.join()
 
     def _ask_and_wait(self) -> None:
-        with taskconn.lease() as held.db:
+        with held.enter():
             begun = self.family.begin(self.row, held.db, self.value, self.outside)
             self._open_reader()
             self.facts["its answer in flight"] = self.family.block(self.row, held.db)
@@ -235,6 +242,7 @@ class Parent:
             _is_refused(held.db.rollback)
         elif self.action == "drops it":
             held.db = held.reader = None
+            held.leases.pop_all()  # no frame holds a lease any more
             gc.collect()
         elif self.action == "drops an open cursor":
             held.reader = None
