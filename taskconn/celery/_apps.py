@@ -80,11 +80,33 @@ def load(name: str) -> Any:
     return app
 
 
+class Met:
+    """
+    Remember how many apps there were at the last look.
+
+    Attributes:
+        number: So many.
+    """
+
+    number = 0
+
+
+#: The weak references to all apps, behind Celery's weak set: their number is asked at each lease outside of tasks.
+made: Any = _state._apps.data  # type: ignore[attr-defined]  # noqa: SLF001 -- a WeakSet counts in Python
+
+
 def watch() -> None:
     """Take over the settings of the apps that are there, and of those that come."""
     for app in _active_apps():
         _meet(app)
     _state.connect_on_app_finalize(_meet)
+
+
+def meet_new() -> None:
+    """Look at the apps that were made since, and are not finalized yet: a lease at import may come before that."""
+    Met.number = len(made)
+    for app in _active_apps():
+        _meet(app)
 
 
 def registry_of(app: Any) -> Registry:

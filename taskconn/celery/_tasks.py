@@ -53,6 +53,8 @@ def running_task() -> TaskContext | None:
     """
     task = _top(_stack)
     if task is None:
+        if len(_apps.made) != _apps.Met.number:
+            _apps.meet_new()
         if _apps.waiting:
             _apps.adopt_waiting()
         return None
