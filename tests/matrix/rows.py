@@ -91,7 +91,7 @@ class _Isolation:
 
     @property
     def autocommit(self) -> bool:
-        return bool(self._session.connection().get_isolation_level() == "AUTOCOMMIT")
+        return bool(self._session.connection().connection.dbapi_connection.autocommit)
 
     @autocommit.setter
     def autocommit(self, value: bool) -> None:
