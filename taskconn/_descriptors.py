@@ -142,13 +142,19 @@ class TimeLimit:
         self._deadlines = [Deadline(fd, limit_s) for fd in descriptors]
         self._entered = contextlib.ExitStack()
 
-    def __enter__(self) -> None:
+    @property
+    def has_passed(self) -> bool:
+        """Were sockets shut? The block may have ended well in that moment, and what it used is lost all the same."""
+        return any(deadline.has_passed for deadline in self._deadlines)
+
+    def __enter__(self) -> TimeLimit:
         try:
             for deadline in self._deadlines:
                 self._entered.enter_context(deadline)
         except BaseException:  # an interrupt on the way in
             self._entered.close()
             raise
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None

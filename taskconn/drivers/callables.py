@@ -33,14 +33,14 @@ class Client:
         check, close: The options' callables.
     """
 
-    __slots__ = ("_earlier", "_peers", "_sockets", "check", "close", "facts", "is_closed", "opened")
+    __slots__ = ("_earlier", "_peers", "_sockets", "check", "close", "facts", "is_closed", "is_shut", "opened")
 
     def __init__(self, target: Target, opened: Any) -> None:
         self.opened = opened
         self.facts = Session(target.alias, _process.getpid())
         self.check = _function(target, "check", target.options.check)
         self.close = _function(target, "close", target.options.close)
-        self.is_closed = False
+        self.is_closed = self.is_shut = False
         self._earlier: frozenset[Socket] = frozenset()
         self._sockets: list[Socket] = []
         self._peers: set[object] = set()
@@ -123,8 +123,8 @@ class Callables(Driver[Client]):
         return connection.look_again()
 
     def is_open(self, connection: Client) -> bool:
-        """Tell whether taskconn has not closed it; its own idea of that has no common name."""
-        return not connection.is_closed
+        """Tell whether taskconn has not closed it, nor shut its sockets; its own idea has no common name."""
+        return not connection.is_closed and not connection.is_shut
 
     def peek(self, connection: Client) -> Peek:
         """
@@ -144,11 +144,12 @@ class Callables(Driver[Client]):
         """Ask `check`: dead if it raises or says False. Without it, what the sockets show."""
         if connection.check is None:
             return self.peek(connection) is not Peek.DEAD
-        with TimeLimit(timeout_s, connection.look_again()):
+        with TimeLimit(timeout_s, connection.look_again()) as limit:
             try:
-                return _call(connection.check, connection.opened) is not False
+                is_alive = _call(connection.check, connection.opened) is not False
             except ClientError:
                 return False
+        return is_alive and not limit.has_passed
 
     def expose(self, connection: Client) -> Any:
         """Give the client itself."""
@@ -183,8 +184,9 @@ class Callables(Driver[Client]):
 
     def _settle(self, client: Client, verb: str, timeout_s: float) -> None:
         try:
-            with TimeLimit(timeout_s, client.known()):
+            with TimeLimit(timeout_s, client.known()) as limit:
                 getattr(client.opened, verb)()
+            client.is_shut |= limit.has_passed
         except BaseException as error:
             if is_interrupt(error):
                 client.facts.interrupt = type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -162,6 +163,10 @@ class Connection(GuardedConnection):
                 raise psycopg2.OperationalError(f"the server did not answer {verb} in time") from error
             raise
         session.pending = False
+        if (
+            deadline.has_passed
+        ):  # it was settled in that very moment: the socket is shut, and of no use to the next lease
+            self.drop()
 
     def ping_within(self, timeout_s: float) -> None:
         """Ask for a sign of life, without beginning a transaction."""
@@ -173,13 +178,13 @@ class Connection(GuardedConnection):
 
     def ask(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
         """Run a statement that is none of the task's, without beginning a transaction."""
-        with Deadline(self.fileno(), timeout_s):
+        with self._bounded(timeout_s):
             return self.watch(self._ask, statement)
 
     def restore(self) -> None:
         """Put back what a task may have changed in the client, and forget what only it was to hear."""
         if self._client_state() != self._at_open:
-            with Deadline(self.fileno(), _RESTORE_S):
+            with self._bounded(_RESTORE_S):
                 for name, value in zip(_CLIENT_STATE, self._at_open, strict=False):
                     if getattr(self, name) != value:
                         self.watch(getattr(_Base, name).__set__, self, value)
@@ -189,7 +194,7 @@ class Connection(GuardedConnection):
 
     def reset_within(self, timeout_s: float) -> None:
         """Clear the server's session; psycopg2 then forgets what it was told, autocommit for one."""
-        with Deadline(self.fileno(), timeout_s):
+        with self._bounded(timeout_s):
             self.watch(_Base.reset, self)
         self.restore()
 
@@ -203,6 +208,17 @@ class Connection(GuardedConnection):
             _Base.close(self)
 
     # -- private -----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _bounded(self, timeout_s: float) -> Iterator[None]:
+        """Shut the socket if the block takes longer; a connection whose socket was shut is closed, come what may."""
+        deadline = Deadline(self.fileno(), timeout_s)
+        try:
+            with deadline:
+                yield
+        finally:
+            if deadline.has_passed:
+                self.drop()
 
     def _client_state(self) -> tuple[Any, ...]:
         return (*[getattr(self, name) for name in _CLIENT_STATE], self.cursor_factory)

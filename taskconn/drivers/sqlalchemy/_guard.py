@@ -45,6 +45,7 @@ class Guard(Session):
     Attributes:
         raw: The DBAPI's own connection.
         is_closed: It was closed, or cut.
+        is_shut: Its sockets were shut at the end of a time limit.
         is_dirty: Something was sent since the last COMMIT or ROLLBACK.
         is_settling: The lease settles, not the task.
         is_touched: The task may have changed autocommit or isolation level by the DBAPI's own means.
@@ -65,6 +66,7 @@ class Guard(Session):
         "is_closed",
         "is_dirty",
         "is_settling",
+        "is_shut",
         "is_touched",
         "raw",
     )
@@ -73,7 +75,7 @@ class Guard(Session):
         self.has_unsent: Callable[[], bool] | None = None
         super().__init__(alias, getpid())
         self.raw = raw
-        self.is_closed = self.is_dirty = self.is_settling = self.is_touched = False
+        self.is_closed = self.is_shut = self.is_dirty = self.is_settling = self.is_touched = False
         self.counts_for: Session | None = None
         self._dialect = dialect
         self._library = library
@@ -194,7 +196,7 @@ class Guard(Session):
 
     def is_open(self) -> bool:
         """Tell what guard and library know by themselves."""
-        return not self.is_closed and self._library.is_open(self.raw)
+        return not self.is_closed and not self.is_shut and self._library.is_open(self.raw)
 
     # -- liveness and the end ----------------------------------------------------------------------------
 
@@ -252,8 +254,12 @@ class Guard(Session):
     @contextlib.contextmanager
     def within(self, timeout_s: float) -> Iterator[None]:
         """Bound the exchanges of the block: they are lost connections afterwards."""
-        with self._library.within(self.raw, timeout_s) or TimeLimit(timeout_s, self.sockets()):
-            yield
+        bound = self._library.within(self.raw, timeout_s) or TimeLimit(timeout_s, self.sockets())
+        try:
+            with bound:
+                yield
+        finally:
+            self.is_shut |= isinstance(bound, TimeLimit) and bound.has_passed
 
     def end(self, timeout_s: float) -> None:
         """Say goodbye and close."""
