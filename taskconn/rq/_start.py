@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -45,9 +46,13 @@ def check(further: Callable[[], object], *, is_forking: bool) -> None:
         command = _settings.command_name()
         if command is None:
             raise
+        words = f"taskconn: this worker can't start.\n{error}"
         if command == "worker-pool":
+            sys.stderr.write(f"{words}\n")  # now: the pool ends its workers before they could say it
+            sys.stderr.flush()
             _stop_pool()
-        raise SystemExit(f"taskconn: this worker can't start.\n{error}") from None
+            raise SystemExit(1) from None
+        raise SystemExit(words) from None
 
 
 def open_early() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from rq.command import send_kill_horse_command, send_stop_job_command
 from rq.job import Job, JobStatus
@@ -65,6 +67,10 @@ def test_idle_horse_is_not_killed_by_command(workplace: Workplace) -> None:
     first = workplace.enqueue_warm("pid")
     worker = workplace.worker("WarmWorker", burst=False)
     worker.wait_for("Job OK")
+    ends_at = time.monotonic() + 30
+    while workplace.queue.connection.hget(f"rq:worker:{_name(workplace)}", "state") != b"idle":
+        assert time.monotonic() < ends_at, worker.output
+        time.sleep(0.01)
 
     send_kill_horse_command(workplace.queue.connection, _name(workplace))
     worker.wait_for("kill horse command ignored")
