@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -102,3 +103,22 @@ def test_connections_to_a_server_that_takes_no_writes_are_replaced(scene: Scene)
     with scene.lease() as db:
         assert scene.row.values(db) == ["Mini"] * 3
     assert not before & sessions
+
+
+@with_sql
+def test_rollback_after_an_interrupt_does_not_wait_for_a_frozen_server(scene: Scene) -> None:
+    """A hard limit's SIGKILL follows 0.1 s after its SIGTERM: so long, and no longer, the server is waited for."""
+    with scene.lease() as db:
+        scene.row.prepare(db)
+    lease = scene.lease()
+    scene.row.write(lease.__enter__(), "Mini")
+    scene.server.pause()
+
+    began = time.monotonic()
+    lease.fail(KeyboardInterrupt())
+    took_s = time.monotonic() - began
+    scene.server.resume()
+
+    assert took_s < 1.0, "the bound is 0.1 s for the rollback, and as much for ending what runs"
+    with scene.lease() as db:
+        assert scene.row.values(db) == []
