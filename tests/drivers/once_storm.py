@@ -60,7 +60,7 @@ def main(url: str, tasks: int, seed: int) -> None:
     chance, ends = random.Random(seed), Counter[str]()
     signal.signal(signal.SIGALRM, strike)
     for n in range(tasks):
-        longest_s = 0.004
+        longest_s = 0.0015
         while (ended := deliver(work, n, chance.uniform(0.0001, longest_s))) != "returned":
             ends[ended] += 1
             longest_s *= 1.5  # a limit costs the connection, and opening one takes longer than the work

@@ -25,6 +25,7 @@ from typing import Any
 
 import taskconn
 from taskconn._interrupts import add_interrupts, noting
+from taskconn._shield import Shield
 from taskconn.driver import Driver
 from taskconn.errors import CommitOutcomeUnknownError, TaintedConnectionError
 from tests.drivers.rows import Row, target_of
@@ -104,10 +105,12 @@ class Bolt:
             sys.settrace(None)
             sys.setprofile(None)
 
-    def raise_interrupt(self, *_: object) -> None:
-        """Handle the signal."""
+    def raise_interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Handle the signal; one that the shield has held back until the commit had succeeded is dropped."""
         self.strikes += 1
         self.interrupt = Interrupt(self.strikes)
+        if frame is not None and frame.f_code is Shield._deliver.__code__:
+            self.was_settling = _commits() > self._commits
         raise self.interrupt
 
     def lose(self, lost: Any) -> None:

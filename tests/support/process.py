@@ -74,6 +74,7 @@ class Script:
             errors="replace",
         )
         self.pid = self._process.pid
+        self._created = psutil.Process(self.pid).create_time()
         self._reader = threading.Thread(target=self._read, args=(log_path,), name=f"output of {self.pid}", daemon=True)
         self._reader.start()
 
@@ -192,8 +193,15 @@ class Script:
             self._process.stdout.close()
 
     def _session(self) -> list[int]:
-        """Return the living processes of its session: they are found there even when their parent has gone."""
-        found = []
+        """
+        Return the living processes of its session: they are found there even when their parent has gone.
+
+        Once all have gone, the number may be that of somebody else's, a server's perhaps, whose head is a later one.
+        """
+        found: list[int] = []
+        with contextlib.suppress(psutil.Error):
+            if psutil.Process(self.pid).create_time() != self._created:
+                return found
         for process in psutil.process_iter(["status"]):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 if os.getsid(process.pid) == self.pid and process.info["status"] != psutil.STATUS_ZOMBIE:
