@@ -67,7 +67,8 @@ class Batch:
             self.worker.wait_for(words, key, count=case.said.count(words))
         # Celery sends the next attempt before it stores that this one is retried, which may overwrite what that one has
         # stored: then the states that the runs themselves have told count.
-        state = case.state if "ran RETRY" in case.said else self.worker.state(result, case.state)
+        state = self.worker.state(result, case.state, *["RETRY"] * ("ran RETRY" in case.said))
+        state = case.state if state == "RETRY" and "ran SUCCESS" in case.said else state
         rows = [int(value.rpartition(" ")[2]) for value in self.worker.places[name].values(f"{key} ")]
         kept = case.rows if ROWS[name].driver.transactional else sorted({*case.rows, 0})
         # Of the two runs of a retry or a replacement the order is not given; of a child that ends, how far it gets.

@@ -62,10 +62,10 @@ class CeleryWorker:
         result.get(timeout=PATIENCE_S, propagate=False)
         return _describe(result)
 
-    def state(self, result: AsyncResult[Any], wanted: str) -> str:
-        """Give a task's state, and its error's name; waits until it is as *wanted*, for it may come a little later."""
+    def state(self, result: AsyncResult[Any], *wanted: str) -> str:
+        """Give a task's state, and its error's name; waits until it is one *wanted*, for it may come a little later."""
         ends_at = time.monotonic() + PATIENCE_S
-        while (found := _describe(result)) != wanted and time.monotonic() < ends_at:
+        while (found := _describe(result)) not in wanted and time.monotonic() < ends_at:
             time.sleep(0.02)
         return found
 
