@@ -50,7 +50,7 @@ is killed between its commit and its answer, and nothing else fails.
 |---|---|
 {failure_rows}
 
-Not possible on the machine of this run: {impossible}.
+Not possible on the machine of this run: {impossible}. Not tried yet: a full disk on the server.
 """  # noqa: E501 -- a line of Markdown
 
 _COLUMNS = (
