@@ -33,6 +33,7 @@ def live() -> None:
             with taskconn.lease() as db:
                 db.cursor().execute("SELECT 1")
         except ConnectionFailedError:
+            os.write(1, b"down\n")
             break
         except Exception:  # noqa: BLE001 -- the first statement after the loss
             continue

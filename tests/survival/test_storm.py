@@ -29,6 +29,7 @@ def test_fleet_comes_back_spread(script: Callable[..., Script], private_mariadb:
     fleet.wait_for(r"^up$", 120, count=_FLEET)
 
     private_mariadb.kill9()
+    fleet.wait_for(r"^down$", 120, count=_FLEET)
     began = time.monotonic()
     private_mariadb.start()
     fleet.wait_for(r"^back ", 120, count=_FLEET)
