@@ -89,8 +89,15 @@ class Scanner:
         doors = _listening_ports() if names else frozenset()
         for entry, (own, peer) in names.items():
             is_accepted = isinstance(own, tuple) and own[1] in doors
-            answers[entry] = _Seen(None if is_accepted else Client(entry, peer, not os.get_inheritable(entry.fd)))
+            answers[entry] = _Seen(None if is_accepted else _client(entry, peer))
         return answers
+
+
+def _client(entry: Socket, peer: object) -> Client | None:
+    try:
+        return Client(entry, peer, is_private=not os.get_inheritable(entry.fd))
+    except OSError:  # another thread has closed it since it was listed
+        return None
 
 
 def address_of(peer: object) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from taskconn._guard import _bindings, _holders, _origins, _stacks
+from taskconn._guard import _bindings, _clients, _holders, _origins, _stacks
 from taskconn._guard._clients import Scanner
 from taskconn._guard._libraries import kind_by_address
 from taskconn._sockets import Socket
@@ -81,6 +81,22 @@ def test_other_sockets_are_no_clients(opened: ExitStack, tmp_path: Path) -> None
 
     assert {server.fileno(), accepted.fileno(), datagrams.fileno(), unconnected.fileno()} & new == set()
     assert len(new) == 1, "the client's own end"
+
+
+def test_socket_closed_while_it_is_looked_at_is_no_client(
+    opened: ExitStack, peer: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may close a descriptor at any moment of a look: that is no error."""
+    client = opened.enter_context(socket.create_connection(peer))
+    descriptor, listening_ports = client.fileno(), _clients._listening_ports
+
+    def close_meanwhile() -> frozenset[int]:
+        client.close()
+        return listening_ports()
+
+    monkeypatch.setattr(_clients, "_listening_ports", close_meanwhile)
+
+    assert descriptor not in found(Scanner())
 
 
 def test_socket_that_connects_later_becomes_a_client(opened: ExitStack, peer: tuple[str, int]) -> None:

@@ -28,6 +28,7 @@ class Case:
         said: Which callbacks run, and how each run ended.
         options: Of the message: limits.
         revoked_by: Signal of a revoke, once the task is in its transaction.
+        overwritten: The state that Celery may store as well, before or after that of the run.
         elsewhere: Drivers with which it ends in another way, and how.
     """
 
@@ -37,6 +38,7 @@ class Case:
     said: list[str]
     options: dict[str, Any] = field(default_factory=dict)
     revoked_by: str = ""
+    overwritten: str = ""
     elsewhere: Mapping[str, Case] = field(default_factory=dict)
 
 
@@ -65,10 +67,9 @@ class Batch:
         case, (key, result) = self.case.elsewhere.get(name, self.case), self._sent[name]
         for words in set(case.said):
             self.worker.wait_for(words, key, count=case.said.count(words))
-        # Celery sends the next attempt before it stores that this one is retried, which may overwrite what that one has
-        # stored: then the states that the runs themselves have told count.
-        state = self.worker.state(result, case.state, *["RETRY"] * ("ran RETRY" in case.said))
-        state = case.state if state == "RETRY" and "ran SUCCESS" in case.said else state
+        # Where Celery stores two states in no order, those that the runs themselves have told count.
+        state = self.worker.state(result, case.state, *filter(None, [case.overwritten]))
+        state = case.state if state == case.overwritten else state
         rows = [int(value.rpartition(" ")[2]) for value in self.worker.places[name].values(f"{key} ")]
         kept = case.rows if ROWS[name].driver.transactional else sorted({*case.rows, 0})
         # Of the two runs of a retry or a replacement the order is not given; of a child that ends, how far it gets.

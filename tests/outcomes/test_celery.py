@@ -12,12 +12,15 @@ from tests.outcomes.celery_table import COMMITTED, Batch, Case
 from tests.outcomes.celery_worker import CeleryWorker, celery_worker
 from tests.outcomes.places import Place
 
+#: Celery sends the next attempt before it stores that this one is retried, which may overwrite what that one stored.
+_RETRIED = ["on_retry", "ran RETRY", *COMMITTED]
+
 CASES = {
     "returned failure, rollback_on": Case("returns_failure", [], "SUCCESS", ["on_success", "ran SUCCESS"]),
     "return": Case("returns", [0], "SUCCESS", COMMITTED),
     "exception": Case("raises", [], "FAILURE ValueError", ["on_failure ValueError", "ran FAILURE"]),
-    "retry": Case("retries", [1], "SUCCESS", ["on_retry", "ran RETRY", *COMMITTED]),
-    "autoretry_for": Case("retries_by_itself", [1], "SUCCESS", ["on_retry", "ran RETRY", *COMMITTED]),
+    "retry": Case("retries", [1], "SUCCESS", _RETRIED, overwritten="RETRY"),
+    "autoretry_for": Case("retries_by_itself", [1], "SUCCESS", _RETRIED, overwritten="RETRY"),
     "Ignore": Case("ignores", [], "PENDING", ["ran IGNORED"]),
     "Reject": Case("rejects", [], "FAILURE Reject", ["ran REJECTED"]),
     "replace": Case("replaces", [1], "SUCCESS", ["ran IGNORED", *COMMITTED]),

@@ -36,7 +36,15 @@ CASES = {
         "waits_in_statement", [], "FAILURE TimeLimitExceeded", ["on_failure TimeLimitExceeded"], _HARD
     ),
     "revoke by TERM": Case("waits", [], "REVOKED TaskRevokedError", ["revoked"], revoked_by="SIGTERM"),
-    "revoke by USR1": Case("waits", [], "FAILURE SoftTimeLimitExceeded", ["revoked", *_LIMITED], revoked_by="SIGUSR1"),
+    # The worker stores that it has revoked it, the child how it ended; whichever is later stays.
+    "revoke by USR1": Case(
+        "waits",
+        [],
+        "FAILURE SoftTimeLimitExceeded",
+        ["revoked", *_LIMITED],
+        revoked_by="SIGUSR1",
+        overwritten="REVOKED TaskRevokedError",
+    ),
     "revoke by KILL": Case("waits", [], "REVOKED TaskRevokedError", ["revoked"], revoked_by="SIGKILL"),
     "SystemExit": Case("exits", [], "FAILURE WorkerLostError", []),
     "KeyboardInterrupt": Case("raises_keyboard_interrupt", [], "FAILURE WorkerLostError", []),
