@@ -27,6 +27,9 @@ from examples.servers import (
     RedisServer,
     ServerMissingError,
 )
+from taskconn import _leaks, _opening, _pool
+from taskconn._context import TaskContext
+from tests.support.core import Clock, task_system
 from tests.support.databases import (
     MySQLDatabase,
     PostgreSQLDatabase,
@@ -142,6 +145,22 @@ def redis_db(redis_server: RedisServer) -> Iterator[RedisDatabase]:
     number = int(urlsplit(_REDIS_URL).path.strip("/") or 0) if _REDIS_URL else next(_numbers)
     with empty_redis_database(redis_server, number) as database:
         yield database
+
+
+@pytest.fixture
+def tasks() -> Iterator[list[TaskContext]]:
+    """Give the list of running tasks of a task system."""
+    with task_system() as running:
+        yield running
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Give the clock of all pools."""
+    clock = Clock()
+    for module in (_pool, _opening, _leaks):
+        monkeypatch.setattr(module, "_monotonic", clock)
+    return clock
 
 
 @pytest.fixture

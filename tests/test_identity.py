@@ -8,7 +8,7 @@ import pytest
 
 from taskconn.errors import ConnectionFailedError, ConnectionIdentityError
 from taskconn.testing import FakeConnection, FakeDriver, FakeError
-from tests.support.core import Fake
+from tests.support.core import Fake, use
 
 pytestmark = pytest.mark.portable
 
@@ -29,12 +29,6 @@ class Server(FakeDriver):
 def app_of(server: Server, **options: object) -> Fake:
     """Make an alias over *server*."""
     return Fake(server, options=options)
-
-
-def use(app: Fake) -> FakeConnection:
-    """Lease, and give the connection that was leased."""
-    with app.lease() as db:
-        return db
 
 
 def age(app: Fake) -> None:

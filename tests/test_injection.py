@@ -18,7 +18,7 @@ from taskconn._context import TaskContext
 from taskconn._injection import injected_aliases, is_async_injected
 from taskconn.errors import DecorationError
 from taskconn.testing import FakeConnection
-from tests.support.core import Fake, fake, task, task_system
+from tests.support.core import Fake, fake, task
 
 if TYPE_CHECKING:
     from nowhere import Missing
@@ -35,13 +35,6 @@ def _fresh() -> None:
     for one in (app, cache):
         one.registry.close()
         one.driver.opened.clear()
-
-
-@pytest.fixture
-def tasks() -> Iterator[list[TaskContext]]:
-    """Give the list of running tasks of a task system."""
-    with task_system() as running:
-        yield running
 
 
 @with_db(app.handle)

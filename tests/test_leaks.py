@@ -6,30 +6,11 @@ import threading
 
 import pytest
 
-from taskconn import _leaks, _leftovers, _pool
+from taskconn import _leaks, _leftovers
 from taskconn.errors import ConnectionFailedError
-from tests.support.core import fake
+from tests.support.core import Clock, fake
 
 pytestmark = pytest.mark.portable
-
-
-class Clock:
-    """The pools' clock, which only the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Give the clock of all pools."""
-    clock = Clock()
-    for module in (_pool, _leaks):
-        monkeypatch.setattr(module, "_monotonic", clock)
-    return clock
 
 
 def test_long_lease_is_reported_when_it_ends(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:

@@ -24,18 +24,11 @@ from taskconn.errors import (
     OnceResultError,
     OnceUnfinishedError,
 )
-from tests.support.core import fake, task, task_system
+from tests.support.core import fake, task
 
 pytestmark = pytest.mark.portable
 
 Handle = taskconn.Handle[Any]
-
-
-@pytest.fixture
-def tasks() -> Iterator[list[TaskContext]]:
-    """Give the list of running tasks of a task system."""
-    with task_system() as running:
-        yield running
 
 
 @pytest.fixture

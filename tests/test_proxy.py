@@ -5,7 +5,6 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,7 +14,7 @@ from taskconn._context import TaskContext
 from taskconn._proxy import Proxy
 from taskconn.errors import NotConfiguredError, UnsettledProxyError
 from taskconn.testing import FakeConnection, FakeDriver, in_forked_child
-from tests.support.core import Fake, fake, task, task_system
+from tests.support.core import Fake, fake, task
 
 pytestmark = pytest.mark.portable
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -56,13 +55,6 @@ class SQLDriver(FakeDriver):
 def sql() -> Fake:
     """Give an alias whose connections do what those of PEP 249 do."""
     return Fake(SQLDriver())
-
-
-@pytest.fixture
-def tasks() -> Iterator[list[TaskContext]]:
-    """Give the list of running tasks of a task system."""
-    with task_system() as running:
-        yield running
 
 
 def in_thread(function: object) -> None:

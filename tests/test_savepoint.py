@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,9 @@ from taskconn.errors import (
     TaintedConnectionError,
 )
 from taskconn.testing import FakeError, in_forked_child
-from tests.support.core import fake, task, task_system
+from tests.support.core import fake, task
 
 pytestmark = pytest.mark.portable
-
-
-@pytest.fixture
-def tasks() -> Iterator[list[TaskContext]]:
-    """Give the list of running tasks of a task system."""
-    with task_system() as running:
-        yield running
 
 
 def test_block_that_raises_is_undone_alone() -> None:

@@ -19,16 +19,9 @@ from taskconn.errors import (
     RollbackOnlyError,
 )
 from taskconn.testing import FakeConnection, FakeDriver, FakeError, in_forked_child
-from tests.support.core import Fake, fake, task, task_system
+from tests.support.core import Fake, fake, task
 
 pytestmark = pytest.mark.portable
-
-
-@pytest.fixture
-def tasks() -> Iterator[list[TaskContext]]:
-    """Give the list of running tasks of a task system."""
-    with task_system() as running:
-        yield running
 
 
 @pytest.fixture

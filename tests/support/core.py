@@ -69,6 +69,22 @@ def task_system(*interrupts: type[BaseException]) -> Iterator[list[TaskContext]]
         _interrupts._kinds = previous
 
 
+def use(app: Fake) -> FakeConnection:
+    """Lease, and give the connection that was leased."""
+    with app.lease() as db:
+        return db
+
+
+class Clock:
+    """The pools' clock, which only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now + 0.0  # a new object each time, as `time.monotonic` gives
+
+
 _keys = itertools.count(1)
 
 
