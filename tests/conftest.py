@@ -27,9 +27,9 @@ from examples.servers import (
     RedisServer,
     ServerMissingError,
 )
-from taskconn import _leaks, _opening, _pool
 from taskconn._context import TaskContext
-from tests.support.core import Clock, task_system
+from tests.support.clocks import Clock, Stage
+from tests.support.core import task_system
 from tests.support.databases import (
     MySQLDatabase,
     PostgreSQLDatabase,
@@ -157,10 +157,13 @@ def tasks() -> Iterator[list[TaskContext]]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Give the clock of all pools."""
-    clock = Clock()
-    for module in (_pool, _opening, _leaks):
-        monkeypatch.setattr(module, "_monotonic", clock)
-    return clock
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Give the clock of every pace."""
+    return Stage(monkeypatch)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Before it is handed out a connection is looked at, asked or replaced: by its age, its rest and its socket."""
+"""A connection is looked at, asked or replaced before it is handed out: by its age, its socket, the fate of others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from collections.abc import Iterator
 import pytest
 
 from taskconn import _fitness
-from tests.support.core import Clock, Fake, WiredConnection, WiredDriver, fake, use
+from taskconn._settle import roll_back
+from taskconn.testing import FakeConnection, FakeError
+from tests.support.clocks import Clock, Stage
+from tests.support.core import Fake, WiredConnection, WiredDriver, fake, use
 
 pytestmark = pytest.mark.portable
+
+#: What MySQL says where it takes no writes.
+READ_ONLY = FakeError(1290, "The MySQL server is running with the --read-only option")
 
 
 def test_fresh_connection_is_not_looked_at(clock: Clock) -> None:
@@ -194,3 +200,52 @@ def test_look_at_a_connection_says_what_is_wrong() -> None:
     """Each reading of `examine` has one consequence, which its text tells."""
     names = ["FIT", "EXPIRED", "BROKEN", "TAINTED", "SILENT", "STRANGE"]
     assert [reading.name for reading in _fitness.Fitness] == names
+
+
+def test_loss_of_one_has_the_others_asked() -> None:
+    """When one connection is lost, the others of its alias are asked before their next use, however fresh they are."""
+    app = fake()
+    lost, dead, alive = [app.pool.acquire("a test") for _ in range(3)]
+    for pooled in (dead, alive):
+        app.pool.give_back(pooled)
+    lost.connection.is_open = dead.connection.is_alive = False
+
+    roll_back(app.pool, lost, 1)
+    taken = [app.pool.acquire("a test").connection for _ in range(2)]
+
+    assert taken == [alive.connection, app.opened[3]]
+    assert [pooled.connection.calls.count("ping") for pooled in (alive, dead)] == [1, 1]
+
+
+def test_silent_server_is_not_asked_on_each_connection() -> None:
+    """Where the server did not answer in time, the other connections are replaced unasked: a lease waits once."""
+    app = fake(health_check_interval=0)
+    silent, other = (app.pool.acquire("a test") for _ in range(2))
+    app.pool.give_back(other)
+    app.pool.give_back(silent)
+    silent.connection.is_alive = other.connection.is_alive = False
+
+    db = use(app)
+
+    assert db is app.opened[2]
+    assert ("ping" in silent.connection.calls, "ping" in other.connection.calls) == (True, False)
+
+
+def test_writes_refused_by_a_demoted_primary_renew_the_connections(stage: Stage) -> None:
+    """After a fail-over old connections stay on a server that takes no writes: they are replaced, once."""
+    app = fake()
+    use(app)
+
+    used = [_fail(app, READ_ONLY).number for _ in range(3)]
+    stage.now += 61
+    used += [_fail(app, READ_ONLY).number, use(app).number]
+
+    assert used == [1, 2, 2, 2, 3]
+
+
+def _fail(app: Fake, error: BaseException) -> FakeConnection:
+    lease = app.lease()
+    db = lease.begin(None)
+    db.execute("UPDATE car SET price = 1")
+    lease.fail(error)
+    return db

@@ -8,7 +8,8 @@ import pytest
 
 from taskconn import _leaks, _leftovers
 from taskconn.errors import ConnectionFailedError
-from tests.support.core import Clock, fake
+from tests.support.clocks import Clock
+from tests.support.core import fake
 
 pytestmark = pytest.mark.portable
 

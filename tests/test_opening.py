@@ -1,4 +1,4 @@
-"""A connection that can't be opened takes no place, and its error tells no password."""
+"""A connection that can't be opened is tried again as `connect_retry` says, and takes no place meanwhile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import pytest
 
 from taskconn import _pace
 from taskconn.errors import ConnectionFailedError
-from tests.support.core import fake, use
+from taskconn.testing import FakeConnection, FakeDriver, FakeError
+from tests.support.clocks import Stage
+from tests.support.core import fake, refused, use
 
 pytestmark = pytest.mark.portable
 
@@ -38,3 +40,56 @@ def test_password_is_not_in_the_error() -> None:
 
     with pytest.raises(ConnectionFailedError, match=r"Access denied for app, \*\*\*"):
         use(app)
+
+
+def test_connect_retry_tries_again_within_acquire_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``connect_retry`` tries follow the first one, after a pause each, in the same lease."""
+    monkeypatch.setattr(_pace, "_share", lambda: 0.01)
+    app = fake(connect_retry=3)
+    driver = Stubborn(failures=3)
+    app.driver.open = driver.open  # type: ignore[method-assign]
+
+    with app.lease():
+        pass
+
+    assert driver.tries == 4
+    assert app.stats()["opens"] == 1
+
+
+def test_connect_retry_gives_up_after_its_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error tells the number of tries, and has the driver's own as its cause."""
+    monkeypatch.setattr(_pace, "_share", lambda: 0.01)
+    app = fake(connect_retry=2)
+    app.driver.is_refusing = True
+
+    error = refused(app)
+
+    assert (error.tries, error.reason) == (3, "the fake server refuses")
+    assert isinstance(error.__cause__, FakeError)
+    assert app.stats()["failed_opens"] == 3
+
+
+def test_connect_retry_ends_with_acquire_timeout(stage: Stage) -> None:
+    """A pause that would end after ``acquire_timeout`` is not waited for."""
+    app = fake(connect_retry=100, acquire_timeout=0.05)
+    app.driver.is_refusing = True
+
+    error = refused(app)
+
+    assert error.tries == 1
+    assert "the next is made in 0.1 s" in error.reason
+
+
+class Stubborn:
+    """A server that refuses so many times before it lets in."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.tries = 0
+        self._fake = FakeDriver()
+
+    def open(self, *arguments: object) -> FakeConnection:
+        self.tries += 1
+        if self.tries <= self.failures:
+            raise FakeError("not yet")
+        return FakeDriver.open(self._fake, *arguments)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A server that is down is tried again in measured steps; `_pace.py`, and the tries of `_opening.py`."""
+"""A server that is down is tried again in measured steps: by one thread, after a pause, at a rate."""
 
 from __future__ import annotations
 
@@ -9,54 +9,28 @@ from collections.abc import Callable
 
 import pytest
 
-from taskconn import _opening, _pace
 from taskconn._pace import Pace
-from taskconn._settle import roll_back
 from taskconn.errors import ConnectionFailedError
 from taskconn.options import Options
-from taskconn.testing import FakeConnection, FakeDriver, FakeError
-from tests.support.core import Fake, fake
+from taskconn.testing import FakeConnection
+from tests.support.clocks import Stage
+from tests.support.core import fake, refused, use
 
 pytestmark = pytest.mark.portable
 
-#: What MySQL says where it takes no writes.
-READ_ONLY = FakeError(1290, "The MySQL server is running with the --read-only option")
 
 #: Long enough that only a hang reaches it, in seconds.
 _LONG_S = 60.0
-
-
-class Stage:
-    """The clock of the pace, which the test moves, and the share of the longest pause that is drawn."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = time.monotonic()  # connections age by the pool's clock, which goes on
-        self.share = 1.0
-        for module in (_pace, _opening):
-            monkeypatch.setattr(module, "_monotonic", lambda: self.now)
-        monkeypatch.setattr(_pace, "_share", lambda: self.share)
-
-
-@pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """Give the clock of every pace."""
-    return Stage(monkeypatch)
-
-
-def _refused(app: Fake) -> ConnectionFailedError:
-    with pytest.raises(ConnectionFailedError, match="autoretry_for") as caught:
-        app.lease().begin(None)
-    return caught.value
 
 
 def test_after_a_failure_others_fail_at_once(stage: Stage) -> None:
     """Until the pause after a failed try is over, the server is not asked, and the error says so."""
     app = fake()
     app.driver.is_refusing = True
-    first = _refused(app)
+    first = refused(app)
     app.driver.is_refusing = False
 
-    second = _refused(app)
+    second = refused(app)
     stage.now += 0.1
     with app.lease():
         pass
@@ -98,70 +72,17 @@ def test_after_a_loss_the_pause_is_as_long_as_the_spread(stage: Stage) -> None:
     app.opened[0].is_alive = False
     app.driver.is_refusing = True
 
-    _refused(app)
-    again = _refused(app)
+    refused(app)
+    again = refused(app)
 
     assert "the next is made in 7.0 s" in again.reason
-
-
-def test_connect_retry_tries_again_within_acquire_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``connect_retry`` tries follow the first one, after a pause each, in the same lease."""
-    monkeypatch.setattr(_pace, "_share", lambda: 0.01)
-    app = fake(connect_retry=3)
-    driver = Stubborn(failures=3)
-    app.driver.open = driver.open  # type: ignore[method-assign]
-
-    with app.lease():
-        pass
-
-    assert driver.tries == 4
-    assert app.stats()["opens"] == 1
-
-
-def test_connect_retry_gives_up_after_its_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error tells the number of tries, and has the driver's own as its cause."""
-    monkeypatch.setattr(_pace, "_share", lambda: 0.01)
-    app = fake(connect_retry=2)
-    app.driver.is_refusing = True
-
-    error = _refused(app)
-
-    assert (error.tries, error.reason) == (3, "the fake server refuses")
-    assert isinstance(error.__cause__, FakeError)
-    assert app.stats()["failed_opens"] == 3
-
-
-def test_connect_retry_ends_with_acquire_timeout(stage: Stage) -> None:
-    """A pause that would end after ``acquire_timeout`` is not waited for."""
-    app = fake(connect_retry=100, acquire_timeout=0.05)
-    app.driver.is_refusing = True
-
-    error = _refused(app)
-
-    assert error.tries == 1
-    assert "the next is made in 0.1 s" in error.reason
-
-
-class Stubborn:
-    """A server that refuses so many times before it lets in."""
-
-    def __init__(self, failures: int) -> None:
-        self.failures = failures
-        self.tries = 0
-        self._fake = FakeDriver()
-
-    def open(self, *arguments: object) -> FakeConnection:
-        self.tries += 1
-        if self.tries <= self.failures:
-            raise FakeError("not yet")
-        return FakeDriver.open(self._fake, *arguments)  # type: ignore[arg-type]
 
 
 def test_one_thread_tries_and_the_others_fail_meanwhile(stage: Stage) -> None:
     """Half open: after the pause one thread tries, and others that ask while it does are refused at once."""
     app = fake()
     app.driver.is_refusing = True
-    _refused(app)
+    refused(app)
     stage.now += 1.0
     arrived, may_go_on = threading.Event(), threading.Event()
     open_it = app.driver.open
@@ -173,13 +94,13 @@ def test_one_thread_tries_and_the_others_fail_meanwhile(stage: Stage) -> None:
         return open_it(*arguments)  # type: ignore[arg-type]
 
     app.driver.open = slow  # type: ignore[method-assign]
-    tries = _in_thread(lambda: _use(app))
+    tries = _in_thread(lambda: use(app))
     assert arrived.wait(_LONG_S)
 
-    error = _refused(app)
+    error = refused(app)
     may_go_on.set()
     tries.join(_LONG_S)
-    _use(app)
+    use(app)
 
     assert error.tries == 0
     assert "and the next is under way" in error.reason
@@ -206,7 +127,7 @@ def test_interrupted_try_leaves_the_turn_to_the_next(stage: Stage) -> None:
     """An interrupt during a try says nothing of the server: the next lease tries."""
     app = fake()
     app.driver.is_refusing = True
-    _refused(app)
+    refused(app)
     stage.now += 1.0
     open_it = app.driver.open
 
@@ -219,87 +140,9 @@ def test_interrupted_try_leaves_the_turn_to_the_next(stage: Stage) -> None:
     app.driver.is_refusing = False
     app.driver.open = open_it  # type: ignore[method-assign]
 
-    _use(app)
+    use(app)
 
     assert app.stats()["opens"] == 1
-
-
-def test_connects_keep_to_their_rate() -> None:
-    """No more than ``max_connect_rate`` connects per second, also where several threads want one."""
-    app = fake(max_connect_rate=50)
-    started = time.monotonic()
-
-    threads = [_in_thread(lambda: app.pool.acquire("a test")) for _ in range(4)]
-    for thread in threads:
-        thread.join(_LONG_S)
-
-    assert app.stats()["opens"] == 4
-    assert time.monotonic() - started >= 3 / 50
-
-
-def test_rate_that_leaves_no_room_is_an_error(stage: Stage) -> None:
-    """A lease that would have to wait for longer than ``acquire_timeout`` says which option is the reason."""
-    app = fake(max_connect_rate=0.1, acquire_timeout=1.0)
-    kept = app.pool.acquire("a test")
-
-    with pytest.raises(ConnectionFailedError, match=r"`max_connect_rate` leaves no room for a connect within 10\.0 s"):
-        app.pool.acquire("a test")
-
-    assert not kept.is_gone
-
-
-def test_loss_of_one_has_the_others_asked() -> None:
-    """When one connection is lost, the others of its alias are asked before their next use, however fresh they are."""
-    app = fake()
-    lost, dead, alive = [app.pool.acquire("a test") for _ in range(3)]
-    for pooled in (dead, alive):
-        app.pool.give_back(pooled)
-    lost.connection.is_open = dead.connection.is_alive = False
-
-    roll_back(app.pool, lost, 1)
-    taken = [app.pool.acquire("a test").connection for _ in range(2)]
-
-    assert taken == [alive.connection, app.opened[3]]
-    assert [pooled.connection.calls.count("ping") for pooled in (alive, dead)] == [1, 1]
-
-
-def test_silent_server_is_not_asked_on_each_connection() -> None:
-    """Where the server did not answer in time, the other connections are replaced unasked: a lease waits once."""
-    app = fake(health_check_interval=0)
-    silent, other = (app.pool.acquire("a test") for _ in range(2))
-    app.pool.give_back(other)
-    app.pool.give_back(silent)
-    silent.connection.is_alive = other.connection.is_alive = False
-
-    db = _use(app)
-
-    assert db is app.opened[2]
-    assert ("ping" in silent.connection.calls, "ping" in other.connection.calls) == (True, False)
-
-
-def test_writes_refused_by_a_demoted_primary_renew_the_connections(stage: Stage) -> None:
-    """After a fail-over old connections stay on a server that takes no writes: they are replaced, once."""
-    app = fake()
-    _use(app)
-
-    used = [_fail(app, READ_ONLY).number for _ in range(3)]
-    stage.now += 61
-    used += [_fail(app, READ_ONLY).number, _use(app).number]
-
-    assert used == [1, 2, 2, 2, 3]
-
-
-def _fail(app: Fake, error: BaseException) -> FakeConnection:
-    lease = app.lease()
-    db = lease.begin(None)
-    db.execute("UPDATE car SET price = 1")
-    lease.fail(error)
-    return db
-
-
-def _use(app: Fake) -> FakeConnection:
-    with app.lease() as db:
-        return db
 
 
 def _in_thread(call: Callable[[], object]) -> threading.Thread:
@@ -346,3 +189,27 @@ def test_interrupt_at_any_step_leaves_the_turn_to_the_next() -> None:
     assert enter(-1)
     assert steps > 2
     assert all(enter(step) for step in range(1, steps + 1))
+
+
+def test_connects_keep_to_their_rate() -> None:
+    """No more than ``max_connect_rate`` connects per second, also where several threads want one."""
+    app = fake(max_connect_rate=50)
+    started = time.monotonic()
+
+    threads = [_in_thread(lambda: app.pool.acquire("a test")) for _ in range(4)]
+    for thread in threads:
+        thread.join(_LONG_S)
+
+    assert app.stats()["opens"] == 4
+    assert time.monotonic() - started >= 3 / 50
+
+
+def test_rate_that_leaves_no_room_is_an_error(stage: Stage) -> None:
+    """A lease that would have to wait for longer than ``acquire_timeout`` says which option is the reason."""
+    app = fake(max_connect_rate=0.1, acquire_timeout=1.0)
+    kept = app.pool.acquire("a test")
+
+    with pytest.raises(ConnectionFailedError, match=r"`max_connect_rate` leaves no room for a connect within 10\.0 s"):
+        app.pool.acquire("a test")
+
+    assert not kept.is_gone

@@ -11,7 +11,8 @@ from taskconn import _pool
 from taskconn._pool import Pool
 from taskconn.errors import AcquireTimeoutError
 from taskconn.testing import FakeConnection
-from tests.support.core import Clock, fake
+from tests.support.clocks import Clock
+from tests.support.core import fake
 
 pytestmark = pytest.mark.portable
 

@@ -16,6 +16,7 @@ from taskconn import _context, _interrupts
 from taskconn._context import TaskContext
 from taskconn._pool import Pool
 from taskconn.driver import Session, Target
+from taskconn.errors import ConnectionFailedError
 from taskconn.testing import FakeConnection, FakeDriver, FakeError
 
 
@@ -75,14 +76,13 @@ def use(app: Fake) -> FakeConnection:
         return db
 
 
-class Clock:
-    """The pools' clock, which only the test moves."""
+def refused(app: Fake) -> ConnectionFailedError:
+    """Lease in vain, and give the error."""
+    import pytest  # here, for the programs of tests use the rest and need none
 
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now + 0.0  # a new object each time, as `time.monotonic` gives
+    with pytest.raises(ConnectionFailedError, match="autoretry_for") as caught:
+        app.lease().begin(None)
+    return caught.value
 
 
 _keys = itertools.count(1)
