@@ -1,3 +1,5 @@
+"""What ends a lease ends it whatever interrupts: at every bytecode, in stacks, under `with_db`."""
+
 from __future__ import annotations
 
 import contextlib
@@ -11,9 +13,9 @@ from typing import Any
 import pytest
 
 import taskconn
-from taskconn import _ending
+from taskconn import _ending, _injection, with_db
 from taskconn._lease import Lease
-from taskconn.testing import FakeDriver
+from taskconn.testing import FakeConnection, FakeDriver
 from tests.support.core import Fake, fake, task, task_system
 
 pytestmark = [
@@ -168,3 +170,32 @@ def test_looking_at_what_ends_a_lease_ends_nothing() -> None:
 
     assert db.committed == ["INSERT"]
     assert isinstance(shop.driver, FakeDriver)
+
+
+def test_interrupt_as_a_failed_function_is_ended_leaves_no_lease_open() -> None:
+    """A task that keeps the limit's exception, and with it the frames, loses none of what it writes afterwards."""
+    shop = fake()
+
+    @with_db(shop.handle)
+    def fail(db: FakeConnection) -> None:
+        db.execute("INSERT lost")
+        raise ValueError("no")
+
+    def strike(frame: Any, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is _injection._end.__code__:
+            raise KeyboardInterrupt
+
+    previous = sys.gettrace()
+    sys.settrace(strike)
+    try:
+        fail()
+    except KeyboardInterrupt as interrupt:
+        sys.settrace(previous)
+        kept = interrupt
+        with shop.lease() as db:
+            db.execute("INSERT kept")
+    finally:
+        sys.settrace(previous)
+
+    assert kept.__traceback__ is not None
+    assert [connection.committed for connection in shop.opened if connection.committed] == [["INSERT kept"]]

@@ -1,22 +1,20 @@
+"""What a function gets from `with_db` when it is called, and what others see of it."""
+
 from __future__ import annotations
 
 import asyncio
 import functools
 import inspect
 import pickle
-import re
-import sys
 import typing
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import taskconn
-from taskconn import _injection, with_db
+from taskconn import with_db
 from taskconn._context import TaskContext
 from taskconn._injection import injected_aliases, is_async_injected
-from taskconn.errors import DecorationError
 from taskconn.testing import FakeConnection
 from tests.support.core import Fake, fake, task
 
@@ -254,60 +252,6 @@ def test_wrapper_is_a_plain_function() -> None:
     assert inspect.isfunction(waits)
 
 
-# -- refusals --------------------------------------------------------------------------------------------------------
-
-
-def generator(db: FakeConnection) -> Iterator[int]:
-    """Yield."""
-    yield 1
-
-
-async def async_generator(db: FakeConnection) -> Any:
-    """Yield."""
-    yield 1
-
-
-REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
-    "no parameter": (lambda: with_db(lambda name: name), "Write `def <lambda>(db, name):`"),
-    "collected": (lambda: with_db(into="args")(lambda *args: args), "RQ keeps the argument 'args' for itself"),
-    "any": (lambda: with_db(into="rest")(lambda **rest: rest), "it has no parameter 'rest'"),
-    "generator": (lambda: with_db(generator), "Return a list, or write `with taskconn.lease() as db:`"),
-    "async generator": (lambda: with_db(async_generator), "Return a list, or write"),
-    "class": (lambda: with_db(Garage), "Write `@with_db` above its `run` method"),
-    "no function": (lambda: with_db(5), "Write `@with_db`, `@with_db('alias')`"),  # type: ignore[call-overload]
-    "name of RQ's": (lambda: with_db(into="meta")(lambda meta: meta), "Name the parameter otherwise"),
-    "of C": (lambda: with_db(dict.update), "Write a function around it"),  # type: ignore[call-overload]
-}
-
-
-@pytest.mark.parametrize(("decorate", "remedy"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_what_can_not_be_decorated_is_refused_with_a_remedy(decorate: Callable[[], object], remedy: str) -> None:
-    """A function that could never get its connection is refused where it is written, with what to write instead."""
-    with pytest.raises(DecorationError, match=re.escape(remedy)):
-        decorate()
-
-
-def test_place_that_may_be_left_out_is_refused() -> None:
-    """A connection that can only be passed by place can't stand behind what the caller may leave out."""
-
-    def behind(name: str = "", db: FakeConnection | None = None, /) -> None: ...
-
-    with pytest.raises(DecorationError, match="Put 'db' first"):
-        with_db(behind)  # type: ignore[call-overload]
-
-
-def test_task_object_is_refused_with_the_right_order() -> None:
-    """`@with_db` above `@app.task` would decorate the task's object: the message has the right order."""
-    celery = pytest.importorskip("celery")
-    celery_app = celery.Celery("shop", set_as_current=False)
-
-    def pay(db: FakeConnection) -> None: ...
-
-    for lazy in (True, False):
-        with pytest.raises(DecorationError, match=r"Write `@app\.task` above `@with_db`"):
-            with_db(celery_app.task(pay, lazy=lazy, name=f"pay-{lazy}"))
-
-
 def test_callables_that_are_no_functions_are_taken() -> None:
     """A `functools.partial` is as good as a function."""
 
@@ -332,33 +276,3 @@ def test_alias_is_looked_up_at_each_call(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert insert() == "INSERT"
     assert late.opened[0].committed == ["INSERT"]
-
-
-@pytest.mark.skipif(sys.implementation.name != "cpython", reason="strikes by CPython's tracing")
-def test_interrupt_as_a_failed_function_is_ended_leaves_no_lease_open() -> None:
-    """A task that keeps the limit's exception, and with it the frames, loses none of what it writes afterwards."""
-    shop = fake()
-
-    @with_db(shop.handle)
-    def fail(db: FakeConnection) -> None:
-        db.execute("INSERT lost")
-        raise ValueError("no")
-
-    def strike(frame: Any, event: str, _: object) -> None:
-        if event == "call" and frame.f_code is _injection._end.__code__:
-            raise KeyboardInterrupt
-
-    previous = sys.gettrace()
-    sys.settrace(strike)
-    try:
-        fail()
-    except KeyboardInterrupt as interrupt:
-        sys.settrace(previous)
-        kept = interrupt
-        with shop.lease() as db:
-            db.execute("INSERT kept")
-    finally:
-        sys.settrace(previous)
-
-    assert kept.__traceback__ is not None
-    assert [connection.committed for connection in shop.opened if connection.committed] == [["INSERT kept"]]

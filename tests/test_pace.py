@@ -18,7 +18,6 @@ from tests.support.core import fake, refused, use
 
 pytestmark = pytest.mark.portable
 
-
 #: Long enough that only a hang reaches it, in seconds.
 _LONG_S = 60.0
 
