@@ -1,10 +1,13 @@
-"""Programs that fork with connections open, written to a folder of their own."""
+"""Programs that fork with connections open, what the guard reports of them, and a server of another process."""
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,3 +69,28 @@ def run(tmp_path: Path, script: Callable[..., Script]) -> Callable[..., Script]:
         return script(command, cwd=tmp_path, environ=environ)
 
     return start
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    """Give a stack that closes sockets."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def peer(opened: ExitStack) -> tuple[str, int]:
+    """Give the address of a server in another process's place: its listening socket is not ours to see."""
+    server = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+    address: tuple[str, int] = server.getsockname()
+    child = os.fork()
+    if child == 0:
+        try:
+            while True:
+                server.accept()
+        finally:
+            os._exit(0)
+    opened.callback(os.waitpid, child, 0)
+    opened.callback(os.kill, child, 9)
+    server.close()
+    return address
