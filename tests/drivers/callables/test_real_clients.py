@@ -1,0 +1,155 @@
+"""Clients without a driver: PyMySQL and pymongo as they are, at their servers."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pymysql
+import pytest
+
+from taskconn import Registry, lease
+from taskconn.errors import CommitOutcomeUnknownError
+from tests.support.core import task_system
+from tests.support.databases import MySQLDatabase
+from tests.support.limits import SoftTimeLimitExceeded, Unheard
+from tests.support.mongo import MongoPeer
+from tests.support.process import Script
+from tests.support.wire import Wire
+
+
+def _connect(port: int, **arguments: Any) -> Any:
+    return pymysql.connect(port=port, **arguments)
+
+
+@pytest.fixture
+def pymysql_alias(mysql_database: MySQLDatabase) -> Iterator[Callable[..., Any]]:
+    """Give a function that makes a handle of a plain PyMySQL connection, with options."""
+    mysql_database.query("CREATE TABLE car (name VARCHAR(50)) ENGINE=InnoDB")
+    server = mysql_database.server
+    registry = Registry()
+    place = {"host": server.host, "user": server.user, "password": server.password, "database": mysql_database.name}
+
+    def make(port: int | None = None, **options: Any) -> Any:
+        return registry.add(
+            "cars", {"connect": _connect, "connect_args": {**place, "port": port or server.port}, **options}
+        )
+
+    yield make
+    registry.close()
+
+
+def test_plain_connection_of_a_library_is_settled(
+    pymysql_alias: Callable[..., Any], mysql_database: MySQLDatabase
+) -> None:
+    """A DB-API connection needs nothing but its `connect` function."""
+    handle = pymysql_alias(check=lambda connection: connection.ping(reconnect=False))
+    with lease(handle) as db:
+        db.cursor().execute("INSERT INTO car VALUES ('Volvo')")
+    with pytest.raises(ZeroDivisionError), lease(handle) as db:
+        db.cursor().execute("INSERT INTO car VALUES ('Lada')")
+        raise ZeroDivisionError
+
+    assert mysql_database.query("SELECT name FROM car") == [("Volvo",)]
+
+
+def test_commit_without_an_answer_has_an_unknown_outcome(
+    pymysql_alias: Callable[..., Any], mysql_database: MySQLDatabase, wire: Callable[..., Wire]
+) -> None:
+    """The time is up between COMMIT and its answer: what the server made of it is unknown, and said to be."""
+    cut = wire(mysql_database.server)
+    with pytest.raises(CommitOutcomeUnknownError), lease(pymysql_alias(cut.port, settle_timeout=0.3)) as db:
+        db.cursor().execute("INSERT INTO car VALUES ('Volvo')")
+        cut.hold_answers()
+    cut.release_answers()
+
+    assert mysql_database.query("SELECT name FROM car") == [("Volvo",)]
+
+
+def test_limits_in_a_plain_connection_leave_no_wrong_answer(
+    pymysql_alias: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After 80 real signals that left a task, each next answer is right: the stock client would be off by one."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # one may strike in a destructor
+    handle = pymysql_alias()
+
+    def strike(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    seen: list[type[Exception]] = []
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        with task_system(SoftTimeLimitExceeded):
+            for number in range(80):
+                with pytest.raises((SoftTimeLimitExceeded, Unheard)) as caught, lease(handle) as db:
+                    signal.setitimer(signal.ITIMER_REAL, 0.0001 * (number % 25 + 1))
+                    for _ in range(200):
+                        db.cursor().execute("DO 0")
+                    raise Unheard
+                seen.append(caught.type)
+                with lease(handle) as db, db.cursor() as cursor:
+                    cursor.execute("SELECT %s", (number,))
+                    assert cursor.fetchall() == ((number,),)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert seen.count(SoftTimeLimitExceeded) >= 50
+
+
+_PYMONGO = """
+import gc, os, sys
+import pymongo
+import taskconn
+
+port, action = int(sys.argv[1]), sys.argv[2]
+taskconn.configure({"mongo": {
+    "connect": "pymongo:MongoClient",
+    "check": lambda client: client.admin.command("ping"),
+    "connect_args": {"host": "127.0.0.1", "port": port, "serverSelectionTimeoutMS": 3000},
+}})
+
+def write(client, name):
+    client.shop.car.insert_one({"name": name})
+
+held = taskconn.lease("mongo")
+parents = held.__enter__()
+write(parents, "parent before")
+sys.stdout.flush()
+pid = os.fork()
+if pid == 0:
+    if action == "own":
+        with taskconn.lease("mongo") as client:
+            assert client is not parents
+            write(client, "child")
+    elif action == "drop":
+        held = parents = None
+        gc.collect()
+    elif action == "close":
+        parents.close()
+    sys.exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+write(parents, "parent after")
+print("documents", [document["name"] for document in parents.shop.car.find()], flush=True)
+held.__exit__(None, None, None)
+"""
+
+
+@pytest.mark.parametrize("action", ["own", "drop", "close"])
+def test_pymongo_has_a_client_of_its_own_in_each_process(action: str, script: Callable[..., Script]) -> None:
+    """A child's client speaks over sockets of its own; the parent's go on, and are closed at the end."""
+    pytest.importorskip("pymongo", reason="pymongo is not installed")
+    with MongoPeer() as peer:
+        output = script(_PYMONGO, str(peer.port), action).succeed(60)
+        deadline = time.monotonic() + 5
+        while not all(one.has_ended for one in peer.peers) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+        names = ["parent before", *(["child"] if action == "own" else []), "parent after"]
+        assert f"documents {names}" in output
+        writers = [one.commands.count("insert") for one in peer.peers if "insert" in one.commands]
+        assert writers == ([2, 1] if action == "own" else [2])
+        assert all(one.has_ended for one in peer.peers)
