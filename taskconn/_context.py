@@ -112,10 +112,16 @@ def is_task_object(candidate: Any) -> bool:
 
 
 def _load_integrations() -> None:
+    """Import what tells about the tasks of the packages that are loaded; another thread waits until that is done."""
     global _pending  # noqa: PLW0603 -- replaced as a whole: read at every lease, by any thread
     for package in _pending:
         loaded = sys.modules.get(package)
-        spec = getattr(loaded, "__spec__", None)
-        if loaded is not None and not getattr(spec, "_initializing", False):
+        if loaded is None or _is_being_imported(loaded):
+            continue
+        is_own = not hasattr(loaded, "__path__")  # a module of the user's that has the same name
+        if is_own or not _is_being_imported(importlib.import_module(_INTEGRATIONS[package])):  # by this very thread
             _pending = tuple(name for name in _pending if name != package)
-            importlib.import_module(_INTEGRATIONS[package])
+
+
+def _is_being_imported(module: Any) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))

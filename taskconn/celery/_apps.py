@@ -1,9 +1,10 @@
-"""Celery apps: their settings, made safe to show, and the registry that each app's tasks lease from."""
+"""Celery apps, and the registry that each app's tasks lease from. How settings are hidden stands in `_hiding.py`."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -12,18 +13,19 @@ import celery.app.base
 from celery import _state
 from celery.app.utils import find_app
 
-from .. import _registry
+from .. import _process, _registry
+from .._process import Owner, Socket
 from .._registry import Registry, environment, process_registry
 from ..config import Databases, parse_databases
-from ..errors import ConfigurationError
+from ._hiding import SETTING, Unreadable, hide, spellings
 
 __all__ = [
     "SETTING",
     "adopt",
     "adopt_copy",
-    "adopt_waiting",
     "install",
     "load",
+    "meet_new",
     "registry_of",
     "setting",
     "waiting",
@@ -31,20 +33,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("taskconn")
-
-#: Setting of an app; with a namespace it is written ``CELERY_TASKCONN_DATABASES``.
-SETTING = "taskconn_databases"
-
-
-class _Unreadable:
-    """Stand in an app's settings for what can't be read: whoever prints them must not print it."""
-
-    def __init__(self, error: ConfigurationError) -> None:
-        self.error = error
-
-    def __repr__(self) -> str:
-        return f"<{type(self.error).__name__}>"
-
 
 #: What was seen of each app: the changes of its configuration, and the settings among them that were taken over.
 _taken: weakref.WeakKeyDictionary[Any, tuple[Any, Databases | None]] = weakref.WeakKeyDictionary()
@@ -80,15 +68,57 @@ def load(name: str) -> Any:
     return app
 
 
+#: Longest wait for another thread that reads settings, in seconds. It may itself wait for a module that is imported by
+#: this one, which takes a lease meanwhile: then one goes on without.
+_PATIENCE_S = 5.0
+
+
 class Met:
     """
     Remember how many apps there were at the last look.
 
     Attributes:
-        number: So many.
+        number: So many; -1 while somebody looks, so that others ask, and wait.
+        by: The thread that looks.
     """
 
     number = 0
+    by: int | None = None
+
+
+class _Turn:
+    """Let one thread at a time read the settings of apps. That may import modules, and take a while."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        _process.watch(self)
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[bool]:
+        """Wait for the turn, and say whether it has come."""
+        lock = self._lock
+        has_come = lock.acquire(timeout=_PATIENCE_S)
+        try:
+            yield has_come
+        finally:
+            if has_come:
+                lock.release()
+
+    def before_fork(self) -> None:
+        """Nothing is to be done."""
+
+    def sockets(self) -> list[Socket]:
+        """There are none."""
+        return []
+
+    def after_fork_in_child(self, parent: Owner) -> None:
+        """Begin anew: a thread of the parent may have had the turn."""
+        self._lock = threading.RLock()
+        if Met.by != threading.get_ident():
+            Met.by = None
+
+
+_turn = _Turn()
 
 
 #: The weak references to all apps, behind Celery's weak set: their number is asked at each lease outside of tasks.
@@ -103,10 +133,28 @@ def watch() -> None:
 
 
 def meet_new() -> None:
-    """Look at the apps that were made since, and are not finalized yet: a lease at import may come before that."""
-    Met.number = len(made)
-    for app in _active_apps():
-        _meet(app)
+    """
+    Take over the settings of apps that were made since, or had not been read: a lease outside of tasks needs them now.
+
+    They need not be finalized yet: a lease at import may come before that. Another thread that leases meanwhile waits.
+    """
+    if Met.by == threading.get_ident():  # by reading them a module was imported that takes a lease
+        return
+    with _turn.taken() as has_come:
+        number = len(made)
+        if not has_come or (number == Met.number and not waiting):  # another thread was quicker
+            return
+        Met.by, Met.number = threading.get_ident(), -1
+        try:
+            for app in _active_apps():
+                _meet(app)
+            while waiting:
+                app = waiting.pop()()
+                if app is not None and app not in _taken:
+                    _adopt_quietly(app)
+            Met.number = number
+        finally:
+            Met.by = None
 
 
 def registry_of(app: Any) -> Registry:
@@ -129,19 +177,20 @@ def adopt(app: Any) -> Registry:
     Raises:
         ConfigurationError: They are malformed.
     """
-    databases = _hide(app.conf)
-    if isinstance(databases, _Unreadable):
-        raise databases.error
-    registry = _registry.installed(app) or _registry_of_twin(app, databases)
-    if registry is None and databases is not None:
-        registry = _new_registry()
-    if registry is not None:
-        if databases is not None:
-            registry.use_settings(databases.raw)
-        _registry.install(app, registry)
-    if app not in _taken:
-        _hide_updates(app)
-    _taken[app] = app.conf.changes, databases
+    with _turn.taken():
+        databases = hide(app.conf)
+        if isinstance(databases, Unreadable):
+            raise databases.error
+        registry = _registry.installed(app) or _registry_of_twin(app, databases)
+        if registry is None and databases is not None:
+            registry = _new_registry()
+        if registry is not None:
+            if databases is not None:
+                registry.use_settings(databases.raw)
+            _registry.install(app, registry)
+        if app not in _taken:
+            _hide_updates(app)
+        _taken[app] = app.conf.changes, databases
     return registry or process_registry
 
 
@@ -152,23 +201,15 @@ def adopt_copy(app: Any) -> Registry:
     A spawned child has two apps for one: the copy that was pickled to it, which runs the tasks, and the one that
     the module has made again, which has what `taskconn.configure(..., app=app)` said.
     """
-    registry = _registry_of_twin(app, _hide(app.conf))
+    registry = _registry_of_twin(app, hide(app.conf))
     if registry is not None:
         _registry.install(app, registry)
     return adopt(app)
 
 
-def adopt_waiting() -> None:
-    """Take over the settings of apps whose configuration had not been read: a lease outside of tasks needs them now."""
-    while waiting:
-        app = waiting.pop()()
-        if app is not None and app not in _taken:
-            _adopt_quietly(app)
-
-
 def setting(app: Any, name: str) -> Any:
     """Read a setting of ours in any of its spellings; None if it is not given."""
-    return next((value for key in _spellings(app.conf, name) if (value := app.conf.get(key)) is not None), None)
+    return next((value for key in spellings(app.conf, name) if (value := app.conf.get(key)) is not None), None)
 
 
 def _meet(app: Any) -> None:
@@ -214,55 +255,10 @@ def _hide_updates(app: Any) -> None:
     """Hide settings again when ``app.conf.update()`` replaces them."""
     reference = weakref.ref(app)
 
-    def hide(*_args: Any, **_kwargs: Any) -> None:
+    def hide_again(*_args: Any, **_kwargs: Any) -> None:
         updated = reference()
         if updated is not None:
-            _hide(updated.conf)
+            hide(updated.conf)
 
     with contextlib.suppress(AttributeError):  # an app whose configuration class is the user's own
-        app.conf.bind_to(hide)
-
-
-def _hide(conf: Any) -> Databases | _Unreadable | None:
-    """
-    Put values that show no password where `celery report`, `inspect conf` and error reporters look.
-
-    The user's own module, dict or Django settings are left as they are: what is laid over them is seen first.
-
-    Returns:
-        The settings; None if there are none.
-    """
-    hidden: Databases | _Unreadable | None = None
-    for key in _spellings(conf):
-        for mapping in conf.maps:
-            try:
-                value = mapping[key]
-            except KeyError:
-                continue
-            if value is not None:
-                safe = _safe(value)
-                hidden = hidden or safe
-                if safe is not value:
-                    conf.changes[key] = safe
-                break
-    if hidden is not None:
-        conf.changes[SETTING] = hidden
-    return hidden
-
-
-def _spellings(conf: Any, name: str = SETTING) -> Iterator[str]:
-    """List the spellings of a setting's *name*; the last is what RQ reads from a shared module."""
-    if conf.prefix:
-        yield (conf.prefix + name).upper()
-        yield conf.prefix + name
-    yield name
-    yield name.upper()
-
-
-def _safe(value: Any) -> Databases | _Unreadable:
-    if isinstance(value, Databases | _Unreadable):
-        return value
-    try:
-        return Databases(value)
-    except ConfigurationError as error:
-        return _Unreadable(error)
+        app.conf.bind_to(hide_again)

@@ -53,10 +53,8 @@ def running_task() -> TaskContext | None:
     """
     task = _top(_stack)
     if task is None:
-        if len(_apps.made) != _apps.Met.number:
+        if len(_apps.made) != _apps.Met.number or _apps.waiting:
             _apps.meet_new()
-        if _apps.waiting:
-            _apps.adopt_waiting()
         return None
     context = _contexts.get(id(_top(task.request_stack)))
     return context.task if context is not None else _describe_enclosing()

@@ -134,6 +134,94 @@ with taskconn.lease() as db:
     assert "sqlite3 (1,)" in python(source)
 
 
+#: A thread that leases, once it is told to; half a second is ample for one that waits for nobody.
+SECOND_THREAD = """
+import threading
+import taskconn
+
+def lease():
+    try:
+        with taskconn.lease() as db:
+            print("second:", db.execute("SELECT 1").fetchone())
+    except Exception as error:
+        print("second:", repr(error))
+
+second = threading.Thread(target=lease)
+
+def begin():
+    second.start()
+    second.join(0.5)
+"""
+
+
+def test_lease_waits_for_a_thread_that_imports_the_integration(python: Callable[..., str]) -> None:
+    """In a threaded server the second request finds the settings, though the first is just about to look for them."""
+    source = """
+import sys
+import taskconn
+from celery import Celery
+from second_thread import begin, second
+
+class Import:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "taskconn.celery._worker" and second.ident is None:
+            begin()
+
+sys.meta_path.insert(0, Import)
+app = Celery("shop", taskconn_databases={"default": "sqlite:///shop.db"})
+with taskconn.lease() as db:
+    print("first:", db.execute("SELECT 1").fetchone())
+second.join()
+"""
+    output = python(source, second_thread=SECOND_THREAD)
+
+    assert sorted(output.split("\n")) == ["", "first: (1,)", "second: (1,)"]
+
+
+def test_lease_waits_for_a_thread_that_reads_the_apps_settings(python: Callable[..., str]) -> None:
+    """While one thread imports the app's settings module, others do not take the app for one without settings."""
+    source = """
+import taskconn, taskconn.celery
+from celery import Celery
+from second_thread import second
+
+app = Celery("shop", config_source="config")
+with taskconn.lease() as db:
+    print("first:", db.execute("SELECT 1").fetchone())
+second.join()
+"""
+    config = """
+from second_thread import begin
+begin()
+taskconn_databases = {"default": "sqlite:///shop.db"}
+"""
+    output = python(source, second_thread=SECOND_THREAD, config=config)
+
+    assert sorted(output.split("\n")) == ["", "first: (1,)", "second: (1,)"]
+
+
+def test_lease_in_a_settings_module_has_no_settings_yet(python: Callable[..., str]) -> None:
+    """A settings module that leases as it is imported is told that there are no settings, and does not hang."""
+    source = """
+import taskconn, taskconn.celery
+from celery import Celery
+
+app = Celery("shop", config_source="config")
+with taskconn.lease() as db:
+    print("first:", db.execute("SELECT 1").fetchone())
+"""
+    config = """
+import taskconn
+try:
+    taskconn.lease().__enter__()
+except taskconn.errors.NotConfiguredError:
+    print("too early")
+taskconn_databases = {"default": "sqlite:///shop.db"}
+"""
+    assert python(source, config=config).split("\n") == ["too early", "first: (1,)", ""]
+
+
 def test_include_of_the_app_drops_that_of_its_settings(python: Callable[..., str]) -> None:
     """`Celery(include=...)` silently drops the `include` of the settings, and keeps `imports`: which the docs name."""
     source = """
