@@ -28,6 +28,13 @@ class PerRunner(Generic[T]):
         self._by_runner[runner] = value
 
 
+def keep_for_proxies(pool: Any) -> PerRunner[Hold]:
+    """Give what proxies keep of *pool*: the same to all threads, though several ask for the first time at once."""
+    kept: PerRunner[Hold] = vars(pool).setdefault("_kept_first", PerRunner())  # in one step
+    pool.holds = kept
+    return kept
+
+
 class Hold:
     """Keep one connection for one runner's proxy. It goes back to the pool when the runner ends."""
 

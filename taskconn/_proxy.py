@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 
 from . import _process
 from ._context import current_task, find_pool
-from ._holds import Hold, PerRunner
+from ._holds import Hold, PerRunner, keep_for_proxies
 from ._registry import Handle
 from ._work import active_work
 from .errors import ConfigurationError
@@ -113,13 +113,12 @@ def _connection(of: Proxy) -> Any:
     if pool.shared is not None:
         return pool.shared
     runner = _process.current_runner()
-    if pool.holds is None:
-        pool.holds = PerRunner()
-    hold = pool.holds.get(runner)
+    holds = keep_for_proxies(pool) if pool.holds is None else pool.holds
+    hold = holds.get(runner)
     # Lent, and the lease not found above: it is that of a task around this one.
     if hold is None or hold.is_lent or hold.pooled.owner is not owner or not _is_fit(hold, pool):
         hold = Hold(pool, pool.acquire(f"proxy {pool.alias!r}"), runner)
-        pool.holds.set(runner, hold)
+        holds.set(runner, hold)
     return hold.pooled.connection if pool.expose is None else pool.expose(hold.pooled.connection)
 
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import taskconn
-from taskconn import Registry
+from taskconn import Registry, _holds
 from taskconn._context import TaskContext
 from taskconn._proxy import Proxy
 from taskconn.errors import NotConfiguredError, UnsettledProxyError
@@ -124,6 +124,40 @@ def test_each_thread_has_its_own() -> None:
 
     assert numbers == [1, 2, 2]
     assert app.stats()["leased"] == 1
+
+
+def test_threads_that_use_it_first_at_once_have_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second thread in the first one's first use takes nothing from it: not its place, not its connection."""
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+    has_used, may_end = threading.Event(), threading.Event()
+    numbers: list[int] = []
+
+    def use() -> None:
+        numbers.append(conn.number)
+        has_used.set()
+        may_end.wait(5)
+        numbers.append(conn.number)
+
+    other = threading.Thread(target=use)
+
+    class Overtaken(_holds.PerRunner[_holds.Hold]):
+        """Let the other thread come first, after this one has seen that nothing is kept."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            if other.ident is None:
+                other.start()
+                has_used.wait(5)
+
+    monkeypatch.setattr(_holds, "PerRunner", Overtaken)
+
+    own = conn.number
+    may_end.set()
+    other.join()
+
+    assert numbers == [numbers[0]] * 2
+    assert own != numbers[0]
 
 
 def test_open_transaction_ends_with_its_thread() -> None:
