@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ._leaks import WatchedPool
+from ._pool import Pool
 from .driver import Driver, Target
 from .options import Options
 
@@ -42,3 +44,15 @@ class Entry:
         return isinstance(other, Entry) and (other.settings, other.driver) == (self.settings, self.driver)
 
     __hash__ = None  # type: ignore[assignment]  # compared only
+
+    def make_pool(self, alias: str) -> Pool[Any]:
+        """Make a pool for *alias*, empty, and with its driver imported."""
+        settings = self.settings
+        driver = self.driver if self.driver is not None else settings.driver_class()()
+        kind = Pool if settings.options.leak_threshold is None else WatchedPool
+        pool = kind(alias, driver, settings.target, settings.options)
+        if settings.options.deadline:
+            from ._deadlines import Deadlines  # noqa: PLC0415 -- for those who ask for it
+
+            pool.deadlines = Deadlines(pool)
+        return pool

@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar, overload
 
 from . import _process
 from ._entries import Entry, Settings
-from ._leaks import WatchedPool
 from ._pool import Pool
 from .driver import Driver
 from .errors import NotConfiguredError, UnknownAliasError
@@ -203,9 +202,13 @@ class Registry:
         """Look *alias* up anew at its next use, here and in the registries that look into this one."""
         for registry in _registries.list():
             if registry is self or registry._above is self:
-                pool = registry._pools.pop(alias, None)
-                if pool is not None:
-                    pool.retire()
+                registry._forget(alias)
+
+    def _forget(self, alias: str) -> None:
+        """Forget the pool of *alias*; it is retired, unless another registry uses it, too."""
+        pool = self._pools.pop(alias, None)
+        if pool is not None and all(registry._pools.get(alias) is not pool for registry in _registries.list()):
+            pool.retire()
 
     def _find(self, alias: str) -> tuple[Registry, Entry]:
         """Find the layer that says how to connect to *alias*, and the registry whose pool it is."""
@@ -226,19 +229,17 @@ class Registry:
         raise UnknownAliasError(alias, ", ".join(known), config.nearest(alias, known))
 
     def _make_pool(self, alias: str) -> Pool[Any]:
-        registry, entry = self._find(alias)
-        if registry is not self:
-            return self._pools.setdefault(alias, registry.pool(alias))
-        settings = entry.settings
-        driver = entry.driver if entry.driver is not None else settings.driver_class()()
         # No lock, which a fork could catch held: two threads may make one each, and both use the first.
-        kind = Pool if settings.options.leak_threshold is None else WatchedPool
-        pool = kind(alias, driver, settings.target, settings.options)
-        if settings.options.deadline:
-            from ._deadlines import Deadlines  # noqa: PLC0415 -- for those who ask for it
-
-            pool.deadlines = Deadlines(pool)
-        return self._pools.setdefault(alias, pool)
+        found = self._find(alias)
+        made = found[0].pool(alias) if found[0] is not self else found[1].make_pool(alias)
+        pool = self._pools.setdefault(alias, made)
+        current: object = None
+        try:
+            current = self._find(alias)
+        finally:  # another thread has given it other settings meanwhile, and found no pool to forget
+            if current != found:
+                self._forget(alias)
+        return pool if current == found else self.pool(alias)
 
 
 def environment() -> Mapping[str, Settings]:

@@ -6,7 +6,10 @@ import pytest
 
 import taskconn
 from taskconn import Registry, _registry
+from taskconn._entries import Entry
+from taskconn.driver import Target
 from taskconn.errors import InvalidSettingsError, NotConfiguredError, UnknownAliasError, UnknownOptionError
+from taskconn.options import Options
 from taskconn.testing import FakeConnection, FakeDriver
 from tests.support.core import Fake, fake
 
@@ -191,6 +194,65 @@ def test_app_follows_the_process(process: Registry) -> None:
 
     assert before.is_retired
     assert address(registry) == "process"
+
+
+def test_settings_of_an_app_alone_leave_the_processes_pool(process: Registry) -> None:
+    """An app that gets settings of its own stops using the process's pool, which keeps its connections for others."""
+    driver, app = FakeDriver(), App()
+    handle = process.add("default", driver)
+    registry = Registry(above=process)
+    _registry.install(app, registry)
+    db = use(registry.handle("default"))
+
+    taskconn.configure({"default": "redis://app"}, app=app)
+
+    assert address(registry) == "app"
+    assert use(handle) is db
+    assert driver.opened == [db]
+
+
+def test_settings_that_come_while_the_first_lease_begins_count() -> None:
+    """A thread that is about to use an alias for the first time does not bring back what another has replaced."""
+    registry, other = Registry(), FakeDriver()
+
+    class SlowToImport:
+        """Settings whose driver takes its time; meanwhile another thread configures the alias anew."""
+
+        options = Options()
+
+        def driver_class(self) -> type[FakeDriver]:
+            registry.add("default", other)
+            return FakeDriver
+
+        def target(self) -> Target:
+            raise NotImplementedError
+
+    registry._explicit["default"] = Entry(SlowToImport())
+
+    assert use(registry.handle("default")) is other.opened[0]
+    assert use(registry.handle("default")) is other.opened[0]
+
+
+def test_alias_that_goes_while_the_first_lease_begins_is_unknown(process: Registry) -> None:
+    """Settings that a task system withdraws in that moment are not used once more."""
+
+    class SlowToImport:
+        """Settings whose driver takes its time; meanwhile they are withdrawn."""
+
+        options = Options()
+
+        def driver_class(self) -> type[FakeDriver]:
+            process.use_settings({"cache": "redis://cache"})
+            return FakeDriver
+
+        def target(self) -> Target:
+            raise NotImplementedError
+
+    process._settings["default"] = Entry(SlowToImport())
+
+    for _ in range(2):
+        with pytest.raises(UnknownAliasError, match="configured are: cache"):
+            process.pool("default")
 
 
 def test_handles_are_equal_by_registry_and_alias() -> None:
