@@ -7,7 +7,7 @@ import functools
 import types
 from pathlib import Path
 
-from ._stacks import Place
+from ._stacks import Place, file_of
 
 __all__ = ["calls_with", "of_local", "of_module"]
 
@@ -25,9 +25,9 @@ def calls_with(path: str, method: str, keyword: str, *, value: bool) -> bool:
 
 def of_module(module: types.ModuleType, names: tuple[str, ...]) -> Place | None:
     """Find the line of a module's source that gives a name its value, in the classes that lead to it."""
-    path = getattr(module, "__file__", None)
-    tree = _source(path) if path else None
-    if path is None or tree is None:
+    path = file_of(module)
+    tree = _source(path)
+    if tree is None:
         return None
     body, line, function = tree.body, 0, "<module>"
     for name in names:
@@ -81,5 +81,5 @@ def _bound(statement: ast.stmt) -> set[str]:
 def _source(path: str) -> ast.Module | None:
     try:
         return ast.parse(Path(path).read_bytes())
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from . import _bindings
 from ._libraries import CLIENTS, INFRASTRUCTURE
-from ._stacks import Place, is_users
+from ._stacks import Place, file_of, is_users
 
 __all__ = ["Holder", "Root", "client_kind", "find", "infrastructure_roots", "users_roots"]
 
@@ -78,28 +78,31 @@ def find(descriptors: Iterable[int], roots: Iterable[Root]) -> dict[int, Holder]
     ends_at = perf_counter() + _MOST_S
     while queue and wanted:
         thing, root, kind = queue.popleft()
-        if id(thing) in seen or type(thing) in _SKIPPED:
+        try:
+            if id(thing) in seen or type(thing) in _SKIPPED:
+                continue
+            seen.add(id(thing))
+            keep.append(thing)
+            if len(seen) % 1024 == 0 and (perf_counter() > ends_at or len(seen) > _MOST_OBJECTS):
+                break
+            kind = kind or client_kind(type(thing))  # type: ignore[arg-type]  # classes are hashable, nearly all
+            descriptor = _descriptor_of(thing)
+            if descriptor in wanted:
+                name, place = _first_name(root, beginnings)
+                found[descriptor] = Holder(name, place, kind, _package(root.value), _reference(thing))
+                wanted.discard(descriptor)
+            else:
+                queue.extend((child, within, kind) for child, within in _children(thing, root))
+        except Exception:  # noqa: BLE001, S112 -- a class of somebody's own that can't be hashed, or says odd things
             continue
-        seen.add(id(thing))
-        keep.append(thing)
-        if len(seen) % 1024 == 0 and (perf_counter() > ends_at or len(seen) > _MOST_OBJECTS):
-            break
-        kind = kind or client_kind(type(thing))  # type: ignore[arg-type]  # classes are hashable
-        descriptor = _descriptor_of(thing)
-        if descriptor in wanted:
-            wanted.discard(descriptor)
-            name, place = _first_name(root, beginnings)
-            found[descriptor] = Holder(name, place, kind, _package(root.value), _reference(thing))
-            continue
-        queue.extend((child, within, kind) for child, within in _children(thing, root))
     return found
 
 
 def users_roots() -> Iterator[Root]:
     """List the variables of the user's modules, and of calls of the user's functions that are going on."""
     for name, module in list(sys.modules.items()):
-        if is_users(getattr(module, "__file__", None) or "<frozen none>"):
-            for variable, value in list(vars(module).items()):
+        if is_users(file_of(module)):
+            for variable, value in list(getattr(module, "__dict__", {}).items()):
                 if not variable.startswith("__"):
                     place = functools.partial(_bindings.of_module, module, (variable,))
                     yield Root(value, f"{name}.{variable}", place)
@@ -188,7 +191,7 @@ def _class_attributes(cls: type) -> Iterator[tuple[object, Root]]:
 
 def _is_users_class(cls: type) -> bool:
     module = sys.modules.get(str(cls.__module__))
-    return module is not None and is_users(getattr(module, "__file__", None) or "<frozen none>")
+    return module is not None and is_users(file_of(module))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _bindings
 from ._libraries import INFRASTRUCTURE
-from ._stacks import Opening, is_users
+from ._stacks import Opening, file_of, is_users
 
 __all__ = ["RedisPools", "is_disposed_in_children", "is_infrastructure", "is_written_only"]
 
@@ -37,10 +37,8 @@ def is_disposed_in_children(packages: Container[str]) -> bool:
     """
     if "sqlalchemy" not in packages or "MySQLdb" in sys.modules:
         return False
-    paths = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    return any(
-        path and is_users(path) and _bindings.calls_with(path, "dispose", "close", value=False) for path in paths
-    )
+    paths = [file_of(module) for module in list(sys.modules.values())]
+    return any(is_users(path) and _bindings.calls_with(path, "dispose", "close", value=False) for path in paths)
 
 
 class RedisPools:

@@ -61,6 +61,14 @@ class Guard:
             self._look_anew()
         return [finding for finding in self._findings if not self._is_idle(finding)] if self._findings else []
 
+    def _look_or_say(self) -> list[Finding]:
+        """Look; a fork must not fail, nor children go unfenced in silence, because of a mistake here."""
+        try:
+            return self.look()
+        except Exception:
+            log.exception("the guard of process %d could not look at its connections", _process.getpid())
+            return []
+
     def _look_anew(self) -> None:
         own = frozenset(_process.own_sockets())
         judged, unknown = dict[Socket, Finding | None](), list[Client]()
@@ -82,7 +90,7 @@ class Guard:
             ForkRefusedError: There is one.
         """
         _process.get_ready()
-        self.found = self.look()
+        self.found = self._look_or_say()
         if self.found:
             _process.go_on()
             raise ForkRefusedError(_process.getpid(), "; ".join(map(str, self.found)))
@@ -103,14 +111,14 @@ class Guard:
             return
         try:
             if not self._is_looked_at:
-                self.found = self.look()
+                self.found = self._look_or_say()
             self._is_looked_at = False
             for finding in self.found:
                 if finding.client.socket not in self._reported:
                     self._reported.add(finding.client.socket)
                     self._report(finding)
-        except Exception:  # a fork must not fail, nor children go unfenced in silence, because of a mistake here
-            log.exception("the guard of process %d could not look at its connections", _process.getpid())
+        except Exception:  # a fork must not fail because of a mistake here
+            log.exception("the guard of process %d could not report its connections", _process.getpid())
 
     def sockets(self) -> list[Socket]:
         """List the sockets that the child may not keep."""

@@ -100,7 +100,7 @@ def _note_connect(arguments: tuple[Any, ...]) -> None:
         reference = weakref.ref(sock)
     except TypeError:  # the bare object in C, as gevent has it
         reference = None
-    _origins[fd] = Origin(inode, take(sys._getframe(2)), reference)  # noqa: SLF001 -- the caller's frame
+    _origins[fd] = Origin(inode, take(sys._getframe(1).f_back), reference)  # noqa: SLF001 -- the caller's, if Python called
 
 
 def _note_import(arguments: tuple[Any, ...]) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ._libraries import CLIENTS, FRAMEWORKS, INFRASTRUCTURE
 
-__all__ = ["Opening", "Place", "Stack", "explain", "is_users", "take"]
+__all__ = ["Opening", "Place", "Stack", "explain", "file_of", "is_users", "take"]
 
 #: Code and instruction of each call, innermost first. Lines are worked out later: most stacks are never looked at.
 Stack = tuple[tuple[CodeType, int], ...]
@@ -91,6 +91,15 @@ def explain(stack: Stack) -> Opening:
         if code.co_name == "<module>" and package_of(code.co_filename) is not None
     )
     return Opening(kind, owner or "", place or by, by if place is not None else None, imports, frozenset(packages))
+
+
+def file_of(module: object) -> str:
+    """Give the path of a module's file. What stands in a module's place, and has none, or tells none, is no user's."""
+    try:
+        path = getattr(module, "__file__", None)
+    except Exception:  # noqa: BLE001 -- a lazy module, imported by being looked at
+        path = None
+    return path if isinstance(path, str) else "<frozen none>"
 
 
 def is_users(path: str) -> bool:

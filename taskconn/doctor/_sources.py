@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from .._guard import _bindings
-from .._guard._stacks import Place, is_users, shortened
+from .._guard._stacks import Place, file_of, is_users, shortened
 from ._at_fork import finding
 from ._findings import Finding
 from ._source import Names
@@ -29,9 +29,9 @@ _WITHOUT_CONTEXT = frozenset({"ssl", "ssl_disabled", "unix_socket"})
 
 def look() -> list[Finding]:
     """Look at the user's modules that are imported now."""
-    modules = [module for module in list(sys.modules.values()) if is_users(_path(module) or "<frozen none>")]
+    modules = [module for module in list(sys.modules.values()) if is_users(file_of(module))]
     found = list(_pools(modules))
-    for path in sorted({str(_path(module)) for module in modules}):
+    for path in sorted({file_of(module) for module in modules}):
         if path.endswith(".py"):
             with contextlib.suppress(OSError, SyntaxError, ValueError):
                 found += [
@@ -68,10 +68,6 @@ def without_silenced(findings: Iterable[Finding]) -> list[Finding]:
 def _candidates(path: str) -> Iterator[Path]:
     if path:
         yield from (Path(folder) / path for folder in ["", *sys.path])
-
-
-def _path(module: ModuleType) -> str | None:
-    return getattr(module, "__file__", None)
 
 
 def _pools(modules: Iterable[ModuleType]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from types import CodeType
 from typing import Any
 
 from .._guard import _bindings
-from .._guard._stacks import Place, is_users
+from .._guard._stacks import Place, file_of, is_users
 from .._pool import Pool
 from ..errors import TaskconnError
 from ._application import Application, functions_of
@@ -112,7 +112,7 @@ def _kept_connections(application: Application) -> Iterator[Finding]:
 
 
 def _file(kind: type) -> str:
-    return getattr(sys.modules.get(kind.__module__), "__file__", None) or "<frozen none>"
+    return file_of(sys.modules.get(kind.__module__))
 
 
 def _dropped_modules(app: Any) -> Iterator[Finding]:
@@ -146,7 +146,7 @@ def _words(value: Any) -> Iterable[str]:
 
 def _app_place(app: Any) -> Place | None:
     for module in list(sys.modules.values()):
-        if is_users(getattr(module, "__file__", None) or "<frozen none>"):
+        if is_users(file_of(module)):
             for name, value in list(vars(module).items()):
                 if value is app and (place := _bindings.of_module(module, (name,))) is not None:
                     return place

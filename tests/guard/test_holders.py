@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import types
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -69,6 +70,35 @@ def test_search_resolves_no_proxies(opened: ExitStack, tmp_path: Path, monkeypat
         "class Proxy:\n    def __getattribute__(self, name):\n        raise RuntimeError(name)\n\nproxy = Proxy()\n"
     )
     module = write_module(tmp_path / "shop.py", source)
+    monkeypatch.setitem(sys.modules, "shop", module)
+    sock = opened.enter_context(socket.socket())
+    module.sock = sock
+    roots = [root for root in _holders.users_roots() if root.name.startswith("shop.")]
+
+    assert _holders.find([sock.fileno()], roots)[sock.fileno()].name == "shop.sock"
+
+
+def test_search_goes_on_behind_what_can_not_be_looked_at(
+    opened: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class that can't be hashed, and a lazy module that fails as it is looked at, hide nothing else."""
+    source = """
+class Meta(type):
+    def __eq__(cls, other):
+        return cls is other
+
+class Odd(metaclass=Meta):
+    pass
+
+odd = [Odd()]
+"""
+    module = write_module(tmp_path / "shop.py", source)
+
+    class Lazy(types.ModuleType):
+        def __getattribute__(self, name: str) -> object:
+            raise ImportError(name)
+
+    monkeypatch.setitem(sys.modules, "a_lazy_one", Lazy("a_lazy_one"))
     monkeypatch.setitem(sys.modules, "shop", module)
     sock = opened.enter_context(socket.socket())
     module.sock = sock

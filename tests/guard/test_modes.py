@@ -53,6 +53,25 @@ def test_reports_show_no_secret(run: Run, mariadb: MySQLServer) -> None:
     assert arguments["password"] not in output
 
 
+@pytest.mark.parametrize("guard", ["warn", "raise", "fence"])
+def test_fork_does_not_fail_because_of_a_mistake_in_the_guard(run: Run, guard: str) -> None:
+    """Whatever goes wrong in the look is logged; the fork is made, as without a guard."""
+    source = """
+import os
+from taskconn._guard._clients import Scanner
+
+Scanner.clients = None
+child = os.fork()
+if child == 0:
+    os._exit(0)
+print("child ended with", os.waitpid(child, 0)[1])
+"""
+    output = run({"main.py": source}, guard=guard).succeed()
+
+    assert "child ended with 0" in output
+    assert output.count("could not look at its connections") == 1
+
+
 def test_raise_refuses_the_fork_in_the_parent(run: Run, mariadb: MySQLServer) -> None:
     """In mode `raise` `os.fork` raises one named error with all that a message has to say; no child is there."""
     source = (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import _socket
+import _thread
 import socket
 import sys
+import time
 import types
 from contextlib import ExitStack
 from pathlib import Path
@@ -49,6 +51,26 @@ def test_bare_socket_in_c_has_an_origin_too(opened: ExitStack, peer: tuple[str, 
     assert origin is not None
     assert origin.socket is None or origin.socket() is bare
     assert str(_stacks.explain(origin.stack).place).endswith("in test_bare_socket_in_c_has_an_origin_too")
+
+
+def test_socket_connected_by_a_thread_without_python_has_no_line(opened: ExitStack, peer: tuple[str, int]) -> None:
+    """`connect` may be called by no Python function at all, as a thread's own: it connects, and has no line."""
+    _origins.begin()
+    client = opened.enter_context(socket.socket())
+
+    _thread.start_new_thread(client.connect, (peer,))
+
+    for _ in range(500):
+        try:
+            assert client.getpeername() == peer
+            break
+        except OSError:
+            time.sleep(0.01)
+    socket_ = Socket.of(client.fileno())
+    assert socket_ is not None
+    origin = _origins.origin_of(socket_)
+    assert origin is not None
+    assert origin.stack == ()
 
 
 def test_users_line_is_found_behind_libraries_and_imports(tmp_path: Path) -> None:
