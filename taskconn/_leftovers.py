@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from . import _process
@@ -16,7 +17,7 @@ from ._settle import roll_back
 from ._work import unended_leases
 from .errors import LeaseEndedError
 
-__all__ = ["close_unused", "end_process", "open_pools", "roll_back_leftovers", "used_pools"]
+__all__ = ["close_overdue", "close_unused", "end_process", "open_pools", "roll_back_leftovers", "used_pools"]
 
 log = logging.getLogger("taskconn")
 
@@ -55,6 +56,29 @@ def close_unused() -> None:
         hold = _hold(pool)
         if hold is not None and hold.is_settled:
             pool.close(hold.pooled)
+
+
+def close_overdue() -> float | None:
+    """
+    Say goodbye to the connections that nobody is using, and has used for `max_idle`: for runners that wait for work.
+
+    Returns:
+        Seconds until another one is due; None if none will be while this runner waits.
+    """
+    due_in_s: list[float] = []
+    for pool in open_pools():
+        if (max_idle := pool.options.max_idle) is None:
+            continue
+        last = time.monotonic() - max_idle
+        pool.close_idle(last)
+        hold = _hold(pool)
+        if hold is not None and hold.is_settled and hold.pooled.used_at < last:
+            pool.close(hold.pooled)
+        kept = [pooled.used_at for pooled in pool.members() if pooled.holder is None]
+        if hold is not None and hold.is_settled and hold.is_usable:
+            kept.append(hold.pooled.used_at)
+        due_in_s += [used_at - last for used_at in kept]
+    return min(due_in_s, default=None)
 
 
 def end_process(or_else: Callable[[], object] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -167,11 +168,11 @@ class Pool(Generic[C]):
         for pooled in self._members.list():
             pooled.expires_at = pooled.fresh_until = 0.0
 
-    def close_idle(self) -> None:
-        """Say goodbye to every idle connection of this process."""
-        while self._idle and _process.owner() is self._owner:
-            with contextlib.suppress(IndexError):  # a lease was quicker
-                self.close(self._idle.pop())
+    def close_idle(self, used_before: float = math.inf) -> None:
+        """Say goodbye to the idle connections of this process that were last used before that monotonic time."""
+        for pooled in list(self._idle):
+            if pooled.used_at < used_before and _process.owner() is self._owner and self._turnstile.take(pooled):
+                self.close(pooled)
 
     def close_unleased(self) -> None:
         """Say goodbye to every connection of this process that no lease holds, those of proxies included."""

@@ -11,7 +11,7 @@ from rq.worker import BaseWorker
 
 from ._preload import preload
 from ._warm import WarmWorker
-from ._worker import Worker
+from ._worker import Worker, recycle_at_signal
 
 __all__ = ["WorkerPool"]
 
@@ -47,3 +47,8 @@ class WorkerPool(rq.worker_pool.WorkerPool):
         """Start the workers, and watch them until they have ended."""
         preload(self._preload, ())
         super().start(*args, **kwargs)
+
+    def _install_signal_handlers(self) -> None:
+        """Replace the connections of all workers at SIGUSR2, too, at their next safe moment."""
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]  # RQ is typed in part
+        recycle_at_signal()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import os
 import random
 import signal
@@ -121,15 +122,26 @@ class WarmHorse:
         return True
 
     def _wait(self) -> tuple[int, bytes] | None:
-        """Wait for a job. After some time connections are closed; a signal to end is obeyed at once, with a goodbye."""
+        """Wait for a job. Meanwhile connections are closed; a signal to end is obeyed at once, with a goodbye."""
         try:
             with self._listening():
-                if self._limits.max_idle > 0 and self._channel.is_quiet_for(self._limits.max_idle):
-                    _leftovers.close_unused()
-                    self._worker.connection.connection_pool.disconnect()
+                self._close_what_is_due()
                 return self._channel.take()
         except _Told:
             return None
+
+    def _close_what_is_due(self) -> None:
+        """Close what is unused for its `max_idle`, and all after that of the horse, until something comes."""
+        all_due_at = time.monotonic() + self._limits.max_idle if self._limits.max_idle > 0 else math.inf
+        while True:
+            due_in_s = _leftovers.close_overdue()
+            wait_s = min(all_due_at - time.monotonic(), math.inf if due_in_s is None else due_in_s)
+            if wait_s == math.inf or not self._channel.is_quiet_for(max(wait_s, 0.0)):
+                return
+            if time.monotonic() >= all_due_at:
+                _leftovers.close_unused()
+                self._worker.connection.connection_pool.disconnect()
+                return
 
     @contextmanager
     def _listening(self) -> Iterator[None]:

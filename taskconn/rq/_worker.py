@@ -15,6 +15,7 @@ from .._generation import advance
 from .._registry import close_all
 from ..errors import ForkRefusedError
 from . import _horse, _settings, _start
+from ._idling import IdlingMixin
 from ._limits import noting_penalty
 from ._preload import preload
 from ._stopping import StoppingMixin
@@ -28,10 +29,11 @@ __all__ = [
     "SpawnWorker",
     "Worker",
     "WorkerMixin",
+    "recycle_at_signal",
 ]
 
 
-class WorkerMixin(StoppingMixin, ThriftyMixin):
+class WorkerMixin(StoppingMixin, ThriftyMixin, IdlingMixin):
     """
     Give any RQ worker class its connections: ``class Mine(WorkerMixin, TheirWorker)``.
 
@@ -97,9 +99,7 @@ class WorkerMixin(StoppingMixin, ThriftyMixin):
     def _install_signal_handlers(self) -> None:
         """Replace all connections at SIGUSR2, too, at their next safe moment, unless it means something else here."""
         super()._install_signal_handlers()  # type: ignore[no-untyped-call]  # RQ is typed in part
-        number = getattr(signal, "SIGUSR2", None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, lambda *_: advance())
+        recycle_at_signal()
 
     def _check_settings(self) -> None:
         """Read what is the worker's own; modules are imported before drivers are, for they may configure some."""
@@ -148,3 +148,10 @@ class HerokuWorker(WorkerMixin, rq.worker.HerokuWorker):
 
 class SimpleWorker(WorkerMixin, rq.worker.SimpleWorker):
     """Run every job in the worker's own process, over connections that stay open between jobs."""
+
+
+def recycle_at_signal() -> None:
+    """Have SIGUSR2 replace the connections of this process and of all that were forked from the same one."""
+    number = getattr(signal, "SIGUSR2", None)
+    if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+        signal.signal(number, lambda *_: advance())
