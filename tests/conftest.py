@@ -27,6 +27,7 @@ from examples.servers import (
     RedisServer,
     ServerMissingError,
 )
+from taskconn import _registry
 from taskconn._context import TaskContext
 from tests.support.clocks import Clock, Stage
 from tests.support.core import task_system
@@ -207,3 +208,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("TASKCONN_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _clean_registry() -> Iterator[None]:
+    """Take away what a test has configured for this whole process: the next one is to find no settings."""
+    yield
+    process = _registry.process_registry
+    for alias in list(process._explicit):
+        del process._explicit[alias]
+        process._refresh(alias)
