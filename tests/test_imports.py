@@ -88,3 +88,40 @@ def test_import_brings_none_of_the_drivers_and_the_settings() -> None:
     assert "taskconn._lease" in own
     assert not {name for name in own if name.startswith(("taskconn.config", "taskconn.drivers", "taskconn._parse"))}
     assert len(own) <= 38
+
+
+#: What a system without POSIX has not, as far as modules could need it when they are imported.
+WITHOUT_POSIX = """
+import importlib, os, pkgutil, select, signal, sys
+import _signal
+
+kept = {"SIGABRT", "SIGBREAK", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTERM", "SIG_DFL", "SIG_IGN"}
+gone = {
+    signal: [name for name in dir(signal) if name.startswith("SIG") and name not in kept],
+    _signal: [name for name in dir(_signal) if name.startswith("SIG") and name not in kept],
+    os: ["EX_SOFTWARE", "fork", "forkpty", "getpgid", "getpgrp", "killpg", "register_at_fork", "setpgid", "sysconf"],
+    select: ["epoll", "poll"],
+}
+for package in ("celery", "rq"):
+    __import__(package)
+for module, names in gone.items():
+    for name in names:
+        module.__dict__.pop(name, None)
+
+import taskconn
+for found in pkgutil.walk_packages(taskconn.__path__, "taskconn."):
+    if found.name not in ("taskconn.__main__", "taskconn.doctor._child"):
+        importlib.import_module(found.name)
+taskconn.configure({"default": "sqlite:///:memory:"})
+with taskconn.lease() as db:
+    print(db.execute("SELECT 1").fetchone())
+"""
+
+
+def test_every_module_imports_without_posix() -> None:
+    """Where nothing forks, as on Windows, producers lease all the same, with Celery and RQ loaded."""
+    command = [sys.executable, "-c", WITHOUT_POSIX]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "(1,)"

@@ -12,7 +12,10 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.worker import BaseWorker
 
-__all__ = ["StoppingMixin"]
+__all__ = ["KILL", "StoppingMixin"]
+
+#: What ends a horse at once. Windows has no such signal, and no horse; but producers, which import this.
+KILL: signal.Signals = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class StoppingMixin(BaseWorker):
@@ -77,10 +80,10 @@ class StoppingMixin(BaseWorker):
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Wait for the horse's end; one that was stopped before it began ends as if it had been killed."""
         if not self._horse_pid:
-            return None, int(signal.SIGKILL), None
+            return None, int(KILL), None
         return super().wait_for_horse()
 
-    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
+    def kill_horse(self, sig: signal.Signals = KILL) -> None:
         """Send *sig* to the horse that runs a job, and to the processes that the job has started."""
         pid = self._horse_pid
         if not pid:

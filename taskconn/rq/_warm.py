@@ -18,6 +18,7 @@ from .._process import fork
 from . import _assignment, _warm_horse
 from ._channel import WorkerEnd, open_channel
 from ._recycling import Limits
+from ._stopping import KILL
 from ._worker import WorkerMixin
 
 __all__ = ["WarmHerokuWorker", "WarmWorker", "WarmWorkerMixin"]
@@ -124,9 +125,9 @@ class WarmWorkerMixin(WorkerMixin):
             horse.end = _reap(horse)
         return horse.end or (horse.pid, 0, None)
 
-    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
+    def kill_horse(self, sig: signal.Signals = KILL) -> None:
         """Send *sig* to the horse if it runs a job; once killed it is given no other one."""
-        if self._horse_pid and sig == signal.SIGKILL:
+        if self._horse_pid and sig == KILL:
             self._is_doomed = True
         super().kill_horse(sig)
 
@@ -161,9 +162,9 @@ class WarmWorkerMixin(WorkerMixin):
             return
         steps: tuple[tuple[signal.Signals | None, float], ...]
         if self._is_doomed or horse.is_broken:
-            steps = ((signal.SIGKILL, _PATIENCE_S),)
+            steps = ((KILL, _PATIENCE_S),)
         elif horse.has_ended():
-            steps = ((None, _PATIENCE_S), (signal.SIGTERM, 1.0), (signal.SIGKILL, _PATIENCE_S))
+            steps = ((None, _PATIENCE_S), (signal.SIGTERM, 1.0), (KILL, _PATIENCE_S))
         else:
             steps = ((None, 0.0),)
         for number, patience_s in steps:
