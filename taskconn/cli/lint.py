@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
                 found += check_file(path)
             except SyntaxError as error:
                 print(f"{path}:{error.lineno or 1}: left out, for it can't be read: {error.msg}", file=sys.stderr)
+            except OSError as error:
+                print(f"{path}: left out, for it can't be read: {error.strerror}", file=sys.stderr)
     except FileNotFoundError as error:
         raise CommandTargetError(str(error), "there is no such file or folder", "Name files or folders.") from None
     return _findings.show(found, arguments)

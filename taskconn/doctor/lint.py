@@ -34,7 +34,8 @@ def python_files(paths: Iterable[Path]) -> Iterator[Path]:
         if path.is_dir():
             for found in sorted(path.rglob("*.py")):
                 folders = found.relative_to(path).parts[:-1]
-                if not any(folder in _FOREIGN or folder.startswith(".") for folder in folders):
+                is_own = not any(folder in _FOREIGN or folder.startswith(".") for folder in folders)
+                if is_own and found.is_file():  # editors lock by links that lead nowhere
                     yield found
         elif path.exists():
             yield path
@@ -48,15 +49,32 @@ def check_file(path: Path) -> list[Finding]:
 
     Raises:
         SyntaxError: It is no Python that this interpreter can read.
+        OSError: It can't be read at all.
     """
-    with tokenize.open(path) as file:
-        return check_source(file.read(), str(path))
+    try:
+        with tokenize.open(path) as file:
+            source = file.read()
+    except UnicodeDecodeError as error:
+        raise SyntaxError(f"it is not of its encoding ({error})") from error
+    return check_source(source, str(path))
 
 
 def check_source(source: str, path: str) -> list[Finding]:
-    """Check a module's *source*, as the file *path*; lines whose comment is `noqa`, or `noqa: TC001`, are left out."""
-    lines = silenced_lines(source)
-    return [finding for finding in check_tree(ast.parse(source, path), path) if not is_silenced(finding, lines)]
+    """
+    Check a module's *source*, as the file *path*; lines whose comment is `noqa`, or `noqa: TC001`, are left out.
+
+    Raises:
+        SyntaxError: It is no Python that this interpreter can read.
+    """
+    try:
+        found, lines = check_tree(ast.parse(source, path), path), silenced_lines(source)
+    except (
+        ValueError,
+        RecursionError,
+        tokenize.TokenError,
+    ) as error:  # null bytes, before Python 3.12; a thousand brackets
+        raise SyntaxError(str(error)) from error
+    return [finding for finding in found if not is_silenced(finding, lines)]
 
 
 def check_tree(tree: ast.Module, path: str) -> list[Finding]:

@@ -95,12 +95,30 @@ def test_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "there is no such file or folder" in capsys.readouterr().err
 
 
-def test_unreadable_file_is_named_and_left_out(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"print 'hello'\n", b"call(\n", b'x = 1\ny = "\xe9"\n', b'x = "\0"\n', b"(" * 1000 + b")" * 1000],
+    ids=["of Python 2", "cut off", "of another encoding", "with a null byte", "deep"],
+)
+def test_unreadable_file_is_named_and_left_out(
+    source: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
     """The others are checked all the same."""
-    (source.parent / "old.py").write_text("print 'hello'\n")
+    (source.parent / "old.py").write_bytes(content)
 
     assert cli.main(["lint", str(source.parent)]) == 1
     assert "old.py:1: left out" in capsys.readouterr().err
+
+
+def test_what_is_called_as_a_module_and_is_no_file_is_passed_over(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An editor's lock, which is a link that leads nowhere, and a folder with the name of a module end nothing."""
+    (source.parent / ".#shop.py").symlink_to("somebody@somewhere.4711")
+    (source.parent / "folder.py").mkdir()
+
+    assert cli.main(["lint", str(source.parent)]) == 1
+    assert capsys.readouterr().err == ""
 
 
 def test_every_rule_has_a_heading_in_the_docs() -> None:
