@@ -73,7 +73,7 @@ class Canceller:
         self._timeout_s = options.connect_timeout
         self._pooled = pooled
         self._dropped_at = _monotonic()
-        self._secret = ""
+        self._known_target: Target | None = None
         self.done = threading.Event()
         self.has_ended = False
 
@@ -117,7 +117,7 @@ class Canceller:
                 "connection %r: a statement could not be ended at the server, where it goes on: %s: %s, process %d",
                 self._alias,
                 type(error).__name__,
-                str(error).replace(self._secret, "***") if self._secret else error,
+                error if self._known_target is None else self._known_target.without_secrets(str(error)),
                 pid,
             )
         finally:
@@ -130,8 +130,7 @@ class Canceller:
         by_sql = _BY_SQL.get(driver.dialect)
         if told is not None or by_sql is None or self._pooled.port is None:
             return bool(told)
-        target = self._target()
-        self._secret = target.password or ""
+        target = self._known_target = self._target()
         second = driver.open(target, self._timeout_s)
         try:
             return by_sql(self, self._ask_by(second))

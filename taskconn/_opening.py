@@ -169,7 +169,7 @@ class Opener(Generic[C]):
                 raise interrupt  # noqa: B904 -- its own context shows what the library made of it
             if not isinstance(error, driver.errors):
                 raise
-            raise _FailedTry(error, str(error).replace(target.password or "\0", "***")) from error
+            raise _FailedTry(error, target.without_secrets(str(error))) from error
         now = _monotonic()
         pooled = Pooled(connection, driver.session(connection), owner, now, now + self._lifetime_s(), self.fresh_s)
         pooled.record_sockets(driver)

@@ -12,7 +12,7 @@ from ._option_values import is_option
 from ._url import Location, Secret, join, split, twice
 from .driver import Driver, Target
 from .errors import InvalidSettingsError
-from .options import Options
+from .options import Options, shown
 
 __all__ = ["CONNECT", "Settings", "Source"]
 
@@ -94,7 +94,7 @@ class Settings:
 
     def __repr__(self) -> str:
         changed = [
-            f" {name}={'callable' if callable(value) else repr(value)}"
+            f" {name}={shown(value)}"
             for name, value in self.options.as_dict().items()
             if value != getattr(Options, name)
         ]

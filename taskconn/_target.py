@@ -10,6 +10,9 @@ from .options import Options
 
 __all__ = ["Target"]
 
+#: What the name of a setting ends in whose value is secret, in lower case; a number may follow.
+_SECRET_NAMES = ("apikey", "api_key", "pass", "passphrase", "passwd", "password", "pwd", "secret", "token")
+
 
 class Target:
     """
@@ -55,6 +58,21 @@ class Target:
         if self.host is None:
             return self.query.get("unix_socket") or self.query.get("host") or self.database or self.scheme
         return self.host if self.port is None else f"{self.host}:{self.port}"
+
+    def without_secrets(self, words: str) -> str:
+        """Take out of *words* what is secret here, as it stands and as an URL has it."""
+        from urllib.parse import quote, quote_plus  # noqa: PLC0415 -- as long as all of `import taskconn`; needed for errors
+
+        named = [("password", self.password), *self.query.items(), *self.connect_args.items()]
+        secrets = [
+            value
+            for name, value in named
+            if isinstance(value, str) and value and name.lower().rstrip("0123456789").endswith(_SECRET_NAMES)
+        ]
+        for secret in sorted(secrets, key=len, reverse=True):
+            for written in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret)):
+                words = words.replace(written, "***")
+        return words
 
     def __repr__(self) -> str:
         return f"<Target {self.alias!r} {self.scheme} {self.address}>"

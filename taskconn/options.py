@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NoReturn
 
-__all__ = ["GuardMode", "Options"]
+__all__ = ["GuardMode", "Options", "shown"]
 
 #: What the guard does about connections that would cross a fork; it is an option of the process, not of an alias.
 GuardMode = Literal["off", "warn", "raise", "fence"]
@@ -83,8 +83,15 @@ class Options:
     __hash__ = None  # type: ignore[assignment]  # holds mappings
 
     def __repr__(self) -> str:
-        return f"Options({', '.join(f'{name}={value!r}' for name, value in self.as_dict().items())})"
+        return f"Options({', '.join(f'{name}={shown(value)}' for name, value in self.as_dict().items())})"
 
     def as_dict(self) -> dict[str, Any]:
         """Give every option's value by its name."""
         return {name: getattr(self, name) for name in Options.__annotations__}
+
+
+def shown(value: object) -> str:
+    """Write an option's value so that it shows no secret: of a mapping the names alone."""
+    if isinstance(value, Mapping):
+        return f"<{', '.join(map(str, value))}>"
+    return "callable" if callable(value) else repr(value)

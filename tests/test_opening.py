@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskconn import _pace
+from taskconn.driver import Target
 from taskconn.errors import ConnectionFailedError
 from taskconn.testing import FakeConnection, FakeDriver, FakeError
 from tests.support.clocks import Stage
@@ -40,6 +41,23 @@ def test_password_is_not_in_the_error() -> None:
 
     with pytest.raises(ConnectionFailedError, match=r"Access denied for app, \*\*\*"):
         use(app)
+
+
+def test_no_secret_of_the_url_is_in_the_error() -> None:
+    """Nor is what the URL's query or `connect_args` keep secret, nor a password as the URL has it."""
+    app = fake(url="mysql://app:s%2Fcret@db/shop?token=t0ken&charset=utf8mb4", connect_args={"password2": "an0ther"})
+
+    def refuse(target: Target, _: float) -> None:
+        assert target.password == "s/cret"
+        words = "mysql://app:s%2Fcret@db?token=t0ken&charset=utf8mb4 with s/cret and an0ther"
+        raise app.driver.errors[0](words)  # type: ignore[index]
+
+    app.driver.open = refuse  # type: ignore[method-assign,assignment]
+
+    with pytest.raises(ConnectionFailedError, match="server is up and reachable") as caught:
+        use(app)
+
+    assert caught.value.reason == "mysql://app:***@db?token=***&charset=utf8mb4 with *** and ***"
 
 
 def test_connect_retry_tries_again_within_acquire_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from taskconn._option_values import _KINDS, is_import_name, nearest, options_from
+from taskconn._parse import parse
 from taskconn.errors import InvalidSettingsError
 from taskconn.options import Options
 
@@ -142,3 +143,15 @@ def test_nearest_word_is_named() -> None:
     """A slip of the finger is answered with the word that was meant."""
     assert nearest("defalt", ["default", "cache"]) == "Did you mean 'default'?"
     assert nearest("xyz", ["default", "cache"]) == "Write one of them."
+
+
+def test_options_show_no_values_of_mappings() -> None:
+    """Arguments for an engine may hold a password; of callables nothing is known."""
+    given = {"engine_args": {"connect_args": {"password": "s3cret"}, "echo": True}, "reset": print, "max_age": 60}
+    options = Options(**given)
+
+    for text in (repr(options), repr(parse("default", "sqlalchemy+sqlite:///shop.db", **given))):
+        assert "engine_args=<connect_args, echo>" in text
+        assert "reset=callable" in text
+        assert "max_age=60" in text
+        assert "s3cret" not in text

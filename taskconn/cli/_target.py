@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .._registry import Registry, process_registry
+from ..config import redact
 from ..errors import CommandTargetError, TaskconnError
 
 __all__ = ["Chosen", "add_arguments", "choose"]
@@ -67,7 +68,8 @@ def _importing(name: str, load: Any) -> Chosen:
         raise
     except Exception as error:  # whatever the user's module raises
         remedy = "Run it from the folder that a worker is started in, and see that the worker itself starts."
-        raise CommandTargetError(name, f"it can't be imported ({type(error).__name__}: {error})", remedy) from error
+        problem = f"it can't be imported ({redact(f'{type(error).__name__}: {error}')})"
+        raise CommandTargetError(name, problem, remedy) from error
     return chosen
 
 

@@ -127,9 +127,7 @@ def _words(error: Exception) -> str:
 
 def without_secrets(words: str, target: Target | None) -> str:
     """Take the password of *target*, and those that stand in URLs, out of *words*."""
-    if target is not None and target.password:
-        words = words.replace(target.password, "***")
-    return redact(words)
+    return redact(words if target is None else target.without_secrets(words))
 
 
 def _impatient(pool: Pool[Any]) -> Pool[Any]:

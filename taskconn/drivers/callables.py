@@ -106,7 +106,13 @@ class Callables(Driver[Client]):
         connect = self._connect(target)
         place = () if target.scheme in {"", "connect"} else (_url(target),)
         with Finder(timeout_s) as finder:
-            client = Client(target, _call(connect, *place, **target.connect_args))
+            try:
+                client = Client(target, _call(connect, *place, **target.connect_args))
+            except ClientError as error:
+                words = target.without_secrets(str(error))
+                if words == str(error):
+                    raise
+                raise ClientError(words) from None  # it has repeated the URL, and a traceback would, too
             if client.check is not None and _call(client.check, client.opened) is False:
                 self._finish(client, timeout_s)
                 raise ClientError("the option `check` said False of a client that was just opened")

@@ -48,6 +48,7 @@ SOURCES = {
         number = 5
     """,
     "broken.py": "import nowhere_to_be_found",
+    "talkative.py": "raise RuntimeError('there is nobody at mysql://app:s3cret@db/shop')",
 }
 
 
@@ -88,12 +89,13 @@ def test_settings_are_those_that_a_worker_has(say: Callable[..., str], words: li
     [
         (["--module", "broken"], "CommandTargetError The command can't work with 'broken': it can't be imported (Mod"),
         (["-A", "broken"], "CommandTargetError The command can't work with 'broken'"),
+        (["--module", "talkative"], "RuntimeError: there is nobody at mysql://app:***@db/shop"),
         (["-c", "nothing_here"], "No module named 'nothing_here'"),
         (["--module", "own:number"], "it is of type int, which is no registry"),
         (["--module", "own:absent"], "has no attribute 'absent'"),
         ([], "NotConfiguredError"),
     ],
-    ids=["broken", "broken-app", "absent", "no-registry", "no-attribute", "nothing"],
+    ids=["broken", "broken-app", "secret", "absent", "no-registry", "no-attribute", "nothing"],
 )
 def test_what_cant_be_had_is_named(say: Callable[..., str], words: list[str], message: str) -> None:
     """A module that can't be imported, or is none of taskconn's, is one error, and no other database is taken."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,22 @@ def test_url_is_handed_to_the_callable(aliases: Callable[..., Any]) -> None:
     """With the password, as it was before taskconn took it apart; its scheme need be no driver's."""
     with lease(aliases(url="exotic://app:s%2Fcret@db:99/shop?mode=fast")) as db:
         assert db.url == "exotic://app:s%2Fcret@db:99/shop?mode=fast"
+
+
+def test_clients_error_that_repeats_its_url_is_not_shown(aliases: Callable[..., Any]) -> None:
+    """Many clients name the URL that they can't use: a traceback shows it without what is secret."""
+
+    def connect(url: str, **_: object) -> None:
+        raise ValueError(f"{url} is not for me")
+
+    handle = aliases(connect, url="exotic://app:s%2Fcret@db:99/shop?mode=fast&api_key=s3cret")
+
+    with pytest.raises(ConnectionFailedError, match="server is up and reachable") as caught:
+        lease(handle).__enter__()
+
+    assert "ValueError: exotic://app:***@db:99/shop?mode=fast&api_key=*** is not for me" in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert [secret for secret in ("s%2Fcret", "s/cret", "s3cret") if secret in shown] == []
 
 
 def test_callable_may_be_named(aliases: Callable[..., Any]) -> None:
