@@ -1,4 +1,4 @@
-"""The rows of the sweep: those of `rows.py`, and SQLAlchemy over each of its libraries."""
+"""The rows of the sweep: those of `ROWS`, and SQLAlchemy over each of its libraries."""
 
 from __future__ import annotations
 

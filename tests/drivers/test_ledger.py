@@ -1,4 +1,4 @@
-"""The ledger's statements on real servers, over the rows of `rows.py`, whatever a task does to its cursors."""
+"""The ledger's statements on real servers, over every row of `ROWS`, whatever a task does to its cursors."""
 
 from __future__ import annotations
 

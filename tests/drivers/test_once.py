@@ -1,4 +1,4 @@
-"""`with_db(once=True)` on a real server, over the rows of `rows.py`: entry, work and result are one transaction."""
+"""`with_db(once=True)` on a real server, over every row of `ROWS`: entry, work and result are one transaction."""
 
 from __future__ import annotations
 

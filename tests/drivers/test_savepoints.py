@@ -1,4 +1,4 @@
-"""What `taskconn.savepoint` does on a real server, over the rows of `rows.py`."""
+"""What `taskconn.savepoint` does on a real server, over every row of `ROWS`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The row of mysqlclient, which has to be built from source: where it is missing, `rows.py` goes without."""
+"""The row of mysqlclient, which has to be built from source: where it is missing, `ROWS` goes without."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import MySQLdb.cursors
 
 from taskconn.drivers.mysqldb import MySQLdb as Driver
-from tests.drivers.rows import PyMySQLRow
+from tests.drivers.rows.mysql import PyMySQLRow
 
 
 class MySQLdbRow(PyMySQLRow):
