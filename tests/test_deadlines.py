@@ -231,7 +231,8 @@ def test_client_without_a_driver_has_its_sockets_shut(task: Any) -> None:
     """Nobody knows how to end what such a client runs, so what it waits for ends: as if the server had gone."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         options = {"connect": lambda: socket.create_connection(silent.getsockname()), "deadline": True}
-        handle = Registry().add("default", options)
+        registry = Registry()
+        handle = registry.add("default", options)
         with taskconn.lease(handle):
             pass  # what takes long the first time does not count as the task's
         task(1)
@@ -239,5 +240,6 @@ def test_client_without_a_driver_has_its_sockets_shut(task: Any) -> None:
         with taskconn.lease(handle) as client:
             client.settimeout(60)
             assert client.recv(1) == b""
+        registry.close()
 
     assert 1 <= time.monotonic() - began < 30
