@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 import uuid
@@ -20,7 +21,7 @@ from examples.servers import MySQLServer, RedisServer
 from taskconn import _registry
 from taskconn.testing import FakeDriver
 from tests.support.databases import MySQLDatabase, fresh_mysql_database
-from tests.support.process import Script
+from tests.support.process import ROOT, Script
 
 #: Where its tasks store what they saw: who ran, on which session, from when to when.
 VISITS = """
@@ -229,3 +230,25 @@ def make_app() -> Iterator[Callable[..., Celery]]:
 def app(make_app: Callable[..., Celery]) -> Celery:
     """Give an app with a fake server."""
     return make_app()
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[..., str]:
+    """Give a function that runs Python source in a fresh interpreter and a folder of its own; it returns the output."""
+
+    def run(source: str, *command: str, **files: str) -> str:
+        for name, text in files.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        done = subprocess.run(
+            [sys.executable, *(command or ("-c", source))],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import os
-import signal
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -19,6 +16,7 @@ from celery.signals import worker_process_init
 import taskconn
 import taskconn.celery
 from taskconn import with_db
+from tests.celery.counting import add_one, dies_after_commit
 
 #: What this project does beyond its tasks: words that tests give.
 PLAN = frozenset(os.environ.get("PROJECT_PLAN", "").split())
@@ -94,21 +92,6 @@ def tell(db: Any, n: int) -> None:
         say("told", n, cursor.fetchone()[0], tell.request.id)
 
 
-def dies_after_commit(function: Any) -> Any:
-    """Kill the child between a task's commit and its acknowledgement: at the first delivery of each tenth one."""
-
-    @functools.wraps(function)
-    def call(n: int, **options: Any) -> Any:
-        result = function(n, **options)
-        marker = Path(os.environ["PROJECT_FOLDER"]) / f"{function.__name__}-{n}"
-        if n % 10 == 0 and not marker.exists():
-            marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    return call
-
-
 @app.task(acks_late=True, reject_on_worker_lost=True)
 @dies_after_commit
 @with_db(once=True)
@@ -123,14 +106,6 @@ def count_once(db: Any, n: int) -> int:
 def count_plainly(db: Any, n: int) -> int:
     """Do the same, as often as the task is delivered."""
     return add_one(db, "plain", n)
-
-
-def add_one(db: Any, name: str, n: int) -> int:
-    """Add one to a counter, and write down for which task."""
-    with db.cursor() as cursor:
-        cursor.execute("INSERT INTO counted (name, n) VALUES (%s, %s)", (name, n))
-        cursor.execute("UPDATE counter SET value = value + 1 WHERE name = %s", (name,))
-    return n
 
 
 @app.task

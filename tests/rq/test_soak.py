@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.rq.soak import Plan, run
+from tests.rq.soak.plan import Plan
+from tests.rq.soak.run import run
 
 
 def test_every_job_is_accounted_for() -> None:

@@ -1,35 +1,25 @@
-"""
-Many jobs through warm workers, while jobs fail, time out, are stopped, and horses are killed; then all is counted.
-
-``make soak``, or ``python -m tests.rq.soak --jobs 20000``. Each job leaves a note in Redis when it begins, which
-nothing takes back, and a row in MariaDB, which its outcome decides. So it is known of every job how often it ran, in
-which process, and what was committed. A stop is aimed at a job that runs; a kill at a horse, whatever it does.
-"""
+"""Does what a plan says, over servers of its own."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
 import random
 import re
-import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any
 
 import psutil
 from redis import Redis as Client
-from rq import Queue, get_current_job
+from rq import Queue
 from rq.command import send_command
-from rq.job import Job, JobStatus
 
 from examples.servers import MariaDB, Redis
-from taskconn import with_db
+from tests.rq.soak.accounts import Accounts
+from tests.rq.soak.jobs import BEGUN, work
+from tests.rq.soak.plan import Plan, Report
 from tests.support.process import Script
 
 #: Longest wait for progress of any kind, in seconds.
@@ -40,88 +30,6 @@ _FLAT_MIB = 8.0
 
 #: What no worker says if all is well; tracebacks of jobs that fail are expected.
 _UNEXPECTED = r"unhandled exception|could not store|Exception in thread|Exception ignored|work horse \d+ ends"
-
-_BEGUN = "soak:begun"
-
-
-@with_db
-def work(db: Any, number: int, kind: str) -> int:
-    """Note that this job has begun, write a row, and end as *kind* says."""
-    job = get_current_job()
-    assert job is not None
-    with job.connection.pipeline() as pipeline:
-        pipeline.rpush(f"soak:{number}", os.getpid())
-        pipeline.incr(_BEGUN)
-        pipeline.execute()
-    with db.cursor() as cursor:
-        cursor.execute("INSERT INTO done (number) VALUES (%s)", (number,))
-        if kind == "sleeps":
-            time.sleep(0.02)
-        elif kind == "times out in a statement":
-            cursor.execute("SELECT SLEEP(30)")
-        elif kind == "times out":
-            time.sleep(30)
-    if kind == "fails":
-        raise ValueError(number)
-    return number
-
-
-@dataclass
-class Plan:
-    """
-    Say what is to happen.
-
-    Attributes:
-        jobs: Number of jobs, 1 % of which fail and 1 % of which run into their limit of 1 second.
-        stops, kills: Numbers of commands and of signals.
-        workers: Number of workers at once.
-        calm: Number of jobs that one horse runs afterwards, undisturbed, while its memory is watched.
-        seed: Makes the same plan again.
-    """
-
-    jobs: int = 20_000
-    stops: int = 200
-    kills: int = 100
-    workers: int = 2
-    calm: int = 5_000
-    seed: int = 1
-
-    def kinds(self) -> list[str]:
-        """Say how each job is to end."""
-        chance = random.Random(self.seed)
-        share = max(1, self.jobs // 100)
-        kinds = ["fails"] * share + ["times out"] * (share // 2) + ["times out in a statement"] * (share - share // 2)
-        kinds += ["sleeps"] * (self.jobs // 20)
-        kinds += ["returns"] * (self.jobs - len(kinds))
-        chance.shuffle(kinds)
-        return kinds
-
-    def events(self) -> list[tuple[int, str]]:
-        """Say after how many jobs what is done, in order."""
-        chance = random.Random(self.seed + 1)
-        wanted = ["stop"] * self.stops + ["kill"] * self.kills
-        return sorted((chance.randrange(self.jobs * 95 // 100), event) for event in wanted)
-
-
-@dataclass
-class Report:
-    """
-    Hold what came of it.
-
-    Attributes:
-        ends: How many jobs of each kind ended how.
-        wrong: Sentences on what ought not to have happened; empty if all is well.
-        figures: Name and value, for the reader.
-    """
-
-    ends: Counter[tuple[str, str]] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-    figures: dict[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        lines = [f"{number:6}  {kind}: {end}" for (kind, end), number in sorted(self.ends.items())]
-        lines += [f"{name}: {value}" for name, value in self.figures.items()]
-        return "\n".join([*lines, *(f"WRONG: {sentence}" for sentence in self.wrong[:40])])
 
 
 class Soak:
@@ -189,7 +97,7 @@ class Soak:
         return self._stack.enter_context(Script(command, environ={**self._environ, **environ}))
 
     def _begun(self) -> int:
-        return int(self._connection.get(_BEGUN) or 0)
+        return int(self._connection.get(BEGUN) or 0)
 
     def _wait_for(self, begun: int) -> None:
         """Wait until so many jobs have begun; those that were killed before they could say so don't count."""
@@ -258,61 +166,9 @@ class Soak:
 
     def _account_for(self, kinds: Sequence[str]) -> None:
         rows = Counter(int(row[0]) for row in self._mariadb.query("SELECT number FROM soak.done"))
-        killed = 0
-        for begin in range(0, len(kinds), 500):
-            numbers = range(begin, min(begin + 500, len(kinds)))
-            jobs = Job.fetch_many([str(number) for number in numbers], connection=self._connection)
-            with self._connection.pipeline() as pipeline:
-                for number in numbers:
-                    pipeline.lrange(f"soak:{number}", 0, -1)
-                begun = [[int(pid) for pid in pids] for pids in pipeline.execute()]
-            for number, job, pids in zip(numbers, jobs, begun, strict=True):
-                end = self._end_of(job, pids)
-                self.report.ends[kinds[number], end] += 1
-                killed += end == "killed"
-                if wrong := self._wrong(str(number) in self._targets, kinds[number], end, pids, rows[number]):
-                    self.report.wrong.append(f"job {number}, which {kinds[number]}, {end}: {wrong}")
+        Accounts(self.report, self._queue, self._targets, self._killed).settle(kinds, rows)
         self.report.figures["stop commands"] = str(self.plan.stops)
         self.report.figures["horses killed"] = str(len(self._killed))
-        if killed > len(self._killed):
-            self.report.wrong.append(f"{killed} jobs died of {len(self._killed)} kills")
-        for name, left in (
-            ("queue", self._queue.count),
-            ("intermediate queue", self._connection.llen(self._queue.intermediate_queue_key)),
-            ("registry of started jobs", self._queue.started_job_registry.get_job_count(cleanup=False)),
-        ):
-            if left:
-                self.report.wrong.append(f"{left} jobs are left in the {name}")
-
-    def _end_of(self, job: Job | None, pids: list[int]) -> str:
-        assert job is not None
-        status = job.get_status(refresh=False)
-        if status != JobStatus.FAILED:
-            return str(status.value)
-        result = job.latest_result()
-        text = str(result.exc_string) if result is not None else ""
-        if "Work-horse terminated unexpectedly" in text and (not pids or pids[-1] in self._killed):
-            return "killed"
-        return text.rstrip().splitlines()[-1].partition(":")[0] if text else "failed without a reason"
-
-    @staticmethod
-    def _wrong(is_target: bool, kind: str, end: str, pids: list[int], rows: int) -> str:
-        """Say what of a job's facts can't be, in a run of RQ's own workers; "" if they can."""
-        expected = {"fails": "ValueError", "returns": "finished", "sleeps": "finished"}.get(
-            kind, "rq.timeouts.JobTimeoutException"
-        )
-        allowed = {expected, "killed"} | ({"stopped"} if is_target else set())
-        if end not in allowed:
-            return f"it may end as {', '.join(sorted(allowed))}"
-        if len(pids) > 1:
-            return f"it ran in the processes {pids}"
-        if end == expected and len(pids) != 1:
-            return "it has never begun"
-        if end == "finished" and rows != 1:
-            return f"it left {rows} rows"
-        if end in {"ValueError", "rq.timeouts.JobTimeoutException"} and rows:
-            return f"it left {rows} rows"
-        return "it left more than one row" if rows > 1 else ""
 
     def _stay_calm(self) -> None:
         """Let one horse run many jobs, and compare its memory after a fifth of them with that at the end."""
@@ -344,21 +200,3 @@ def run(plan: Plan) -> Report:
     with ExitStack() as stack:
         mariadb, redis = stack.enter_context(MariaDB()), stack.enter_context(Redis())
         return Soak(plan, mariadb, redis, stack).run()
-
-
-def main(words: Iterable[str] | None = None) -> int:
-    """Run it, print the report; 1 if anything is wrong."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # servers and workers are left tidy
-    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
-    for name in ("jobs", "stops", "kills", "workers", "calm", "seed"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(Plan, name))
-    plan = Plan(**vars(parser.parse_args(words)))
-    report = run(plan)
-    print(f"{plan}\n{report}")
-    return int(bool(report.wrong))
-
-
-if __name__ == "__main__":
-    from tests.rq import soak  # jobs are found by the name of their module
-
-    sys.exit(soak.main())
