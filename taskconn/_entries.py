@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from ._leaks import WatchedPool
 from ._pool import Pool
 from .driver import Driver, Target
+from .errors import InvalidSettingsError
 from .options import Options
 
 __all__ = ["Entry", "Settings"]
@@ -45,10 +46,23 @@ class Entry:
 
     __hash__ = None  # type: ignore[assignment]  # compared only
 
+    def load(self, alias: str) -> Driver[Any]:
+        """
+        Give the driver, imported if it was not given.
+
+        Raises:
+            ConfigurationError: There is none, or it lacks what the options ask for.
+        """
+        driver = self.driver if self.driver is not None else self.settings.driver_class()()
+        if self.settings.options.reset is True and type(driver).reset is Driver.reset:
+            problem = f"reset=True, and its driver {type(driver).__name__} can't reset a session"
+            remedy = "Write a function that gets the connection, reset=clean, or leave it out."
+            raise InvalidSettingsError(alias, problem, remedy)
+        return driver
+
     def make_pool(self, alias: str) -> Pool[Any]:
         """Make a pool for *alias*, empty, and with its driver imported."""
-        settings = self.settings
-        driver = self.driver if self.driver is not None else settings.driver_class()()
+        settings, driver = self.settings, self.load(alias)
         kind = Pool if settings.options.leak_threshold is None else WatchedPool
         pool = kind(alias, driver, settings.target, settings.options)
         if settings.options.deadline:

@@ -105,7 +105,9 @@ class Registry:
 
         if isinstance(target, Driver):
             url = options.pop("url", f"{type(target).__name__.lower()}://")
-            self._replace(self._explicit, alias, Entry(config.parse(alias, url, **options), target))
+            entry = Entry(config.parse(alias, url, **options), target)
+            entry.load(alias)
+            self._replace(self._explicit, alias, entry)
         else:
             self._replace(self._explicit, alias, Entry(config.parse(alias, target, **options)))
         return Handle(alias, self)

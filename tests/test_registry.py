@@ -7,7 +7,7 @@ import pytest
 import taskconn
 from taskconn import Registry, _registry
 from taskconn._entries import Entry
-from taskconn.driver import Target
+from taskconn.driver import Driver, Target
 from taskconn.errors import InvalidSettingsError, NotConfiguredError, UnknownAliasError, UnknownOptionError
 from taskconn.options import Options
 from taskconn.testing import FakeConnection, FakeDriver
@@ -289,3 +289,24 @@ def test_connection_of_a_fake_url() -> None:
 
     assert address(plain.registry) == "fakedriver"
     assert address(placed.registry) == "db:3307"
+
+
+# -- what a driver lacks ---------------------------------------------------------------------------------------------
+
+
+class NoReset(FakeDriver):
+    """A driver whose author has not written `reset`."""
+
+    reset = Driver.reset
+
+
+def test_reset_that_the_driver_lacks_is_refused() -> None:
+    """``reset=True`` would clear nothing; a callable of the user's, and False, are no business of the driver's."""
+    registry = Registry()
+
+    with pytest.raises(InvalidSettingsError, match=r"'orders'(.|\n)*NoReset can't reset a session(.|\n)*reset=clean"):
+        registry.add("orders", NoReset(), reset=True)
+
+    assert registry.aliases() == []
+    use(registry.add("orders", NoReset(), reset=lambda _: None))
+    use(registry.add("others", NoReset()))

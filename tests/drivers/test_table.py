@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from taskconn import drivers
+from taskconn import Registry, drivers
 from taskconn.driver import Driver
 from taskconn.drivers import TABLE, DriverRow, load, schemes
 from taskconn.errors import DriverNotInstalledError, InvalidSettingsError, UnknownSchemeError
@@ -197,3 +197,17 @@ def test_broken_driver_of_another_package_is_refused(package: Callable[..., None
 
     with pytest.raises(InvalidSettingsError, match=remedy):
         load("acme", "orders")
+
+
+def test_reset_that_another_packages_driver_lacks_stops_a_worker(package: Callable[..., None]) -> None:
+    """It is refused with the settings, which import no driver by themselves, where a worker checks them."""
+    package(
+        "from taskconn.driver import Driver\n"
+        "from taskconn.testing import FakeDriver\n"
+        "class Acme(FakeDriver): reset = Driver.reset\n"
+    )
+    registry = Registry()
+    registry.configure({"orders": {"url": "acme://db", "reset": True}})
+
+    with pytest.raises(InvalidSettingsError, match=r"'orders'(.|\n)*driver Acme can't reset a session"):
+        registry.check()
