@@ -268,7 +268,7 @@ class Driver(ABC, Generic[C]):
         return False
 
     def reset(self, connection: C, timeout_s: float) -> None:
-        """Clear the session (variables, temporary tables, locks), once settled. Without it ``reset=True`` is refused."""
+        """Clear the session (variables, temporary tables, locks), once settled; without it, `reset=True` is refused."""
         raise NotImplementedError(f"{type(self).__name__} can't reset a session")
 
     @abstractmethod

@@ -10,6 +10,7 @@ import pytest
 
 from taskconn import Registry
 from taskconn._lease import Lease
+from taskconn.drivers.callables import ClientError
 from tests.drivers.rows import Row
 from tests.matrix.families import FAMILIES, Family
 from tests.matrix.results import Results
@@ -39,6 +40,9 @@ def _run_task(handle: Any, row: Row, name: str, end: str) -> Any:
                 raise _TaskError  # noqa: TRY301 - a task that raises
     except _TaskError:
         pass
+    except ClientError:  # a client that is in the middle of an answer may refuse to commit
+        if (name, end) != ("a half-read reply", "returns"):
+            raise
     return found
 
 
@@ -84,8 +88,9 @@ def test_next_task_does_not_see_it(
         registry = Registry()
         url = family.url(row, transport, relay, tmp_path)
         leftover = family.leftovers[name]
+        limit_s = 2 if row.is_bare and name == "a half-read reply" else 30  # one that is busy is waited for
         for does_reset in (True, False):
-            handle = registry.add("orders", {"url": url, **row.options}, reset=does_reset)
+            handle = registry.add("orders", {"url": url, "settle_timeout": limit_s, **row.options}, reset=does_reset)
             with Lease(handle, "a test") as db:
                 row.prepare(db)
             assert _is_seen(handle, row, name)

@@ -4,72 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .. import _process
-from .._descriptors import Finder, TimeLimit, peer_of, present, process_sockets, shut
-from .._interrupts import is_interrupt
-from .._process import Socket
-from ..driver import Driver, Peek, Session, Target, peek
-from ..errors import InvalidSettingsError
+from ..._descriptors import Finder, TimeLimit, shut
+from ..._interrupts import is_interrupt
+from ..._watchdog import system_thread
+from ...driver import Driver, Peek, Session, Target, peek
+from ...errors import InvalidSettingsError
+from ._client import Client, ClientError, call, failure, function_of
 
 __all__ = ["Callables", "Client", "ClientError"]
 
-
-class ClientError(Exception):
-    """A client without a driver could not do what was asked of it; its own exception is the cause."""
-
-
-class Client:
-    """
-    Keep what a callable opened, and what is known of it.
-
-    Attributes:
-        opened: The client itself: what a task gets.
-        facts: What a lease has to know.
-        check, close: The options' callables.
-    """
-
-    __slots__ = ("_earlier", "_peers", "_sockets", "check", "close", "facts", "is_closed", "is_shut", "opened")
-
-    def __init__(self, target: Target, opened: Any) -> None:
-        self.opened = opened
-        self.facts = Session(target.alias, _process.getpid())
-        self.check = _function(target, "check", target.options.check)
-        self.close = _function(target, "close", target.options.close)
-        self.is_closed = self.is_shut = False
-        self._earlier: frozenset[Socket] = frozenset()
-        self._sockets: list[Socket] = []
-        self._peers: set[object] = set()
-
-    def __repr__(self) -> str:
-        return f"<Client {self.facts.alias!r} of process {self.facts.owner_pid}: {type(self.opened).__name__}>"
-
-    def learn(self, finder: Finder) -> None:
-        """Take the sockets that were found for this client's, and their peers for its servers."""
-        self._earlier = finder.earlier
-        self._sockets = finder.found
-        self._peers = {peer_of(entry.fd) for entry in finder.found}
-
-    def look_again(self) -> list[int]:
-        """List its sockets: those connected to the same servers as its first ones, and not older than it is."""
-        if self.is_closed:
-            return []
-        if self._peers:
-            newer = [entry for entry in process_sockets() if entry not in self._earlier]
-            self._sockets = [entry for entry in newer if peer_of(entry.fd) in self._peers]
-        return self.known()
-
-    def known(self) -> list[int]:
-        """List its sockets as they were seen last, without those that it has closed since."""
-        return [] if self.is_closed else present(self._sockets)
-
-    def can(self, *verbs: str) -> bool:
-        """Tell whether the client has all of these methods."""
-        return all(callable(getattr(self.opened, verb, None)) for verb in verbs)
+#: Longest wait for a lock of the client's that a thread of its own may hold for a moment, in seconds.
+_MOMENT_S = 0.1
 
 
 class Callables(Driver[Client]):
@@ -94,8 +44,8 @@ class Callables(Driver[Client]):
     def validate(self, target: Target) -> None:
         """Import what is named, and refuse an URL without the callable."""
         self._connect(target)
-        _function(target, "check", target.options.check)
-        _function(target, "close", target.options.close)
+        function_of(target, "check", target.options.check)
+        function_of(target, "close", target.options.close)
 
     def open(self, target: Target, timeout_s: float) -> Client:
         """
@@ -107,13 +57,13 @@ class Callables(Driver[Client]):
         place = () if target.scheme in {"", "connect"} else (_url(target),)
         with Finder(timeout_s) as finder:
             try:
-                client = Client(target, _call(connect, *place, **target.connect_args))
+                client = Client(target, call(connect, *place, **target.connect_args))
             except ClientError as error:
                 words = target.without_secrets(str(error))
                 if words == str(error):
                     raise
                 raise ClientError(words) from None  # it has repeated the URL, and a traceback would, too
-            if client.check is not None and _call(client.check, client.opened) is False:
+            if client.check is not None and call(client.check, client.opened) is False:
                 self._finish(client, timeout_s)
                 raise ClientError("the option `check` said False of a client that was just opened")
         client.learn(finder)
@@ -150,19 +100,29 @@ class Callables(Driver[Client]):
         """Ask `check`: dead if it raises or says False. Without it, what the sockets show."""
         if connection.check is None:
             return self.peek(connection) is not Peek.DEAD
+        if not connection.locks.come_free(timeout_s):
+            return False
         with TimeLimit(timeout_s, connection.look_again()) as limit:
             try:
-                is_alive = _call(connection.check, connection.opened) is not False
+                is_alive = call(connection.check, connection.opened) is not False
             except ClientError:
                 return False
         return is_alive and not limit.has_passed
+
+    def has_pending_reply(self, connection: Client) -> bool:
+        """Tell whether one of its locks is held: by rows that were not read to their end."""
+        return connection.facts.pending or not connection.locks.come_free(_MOMENT_S)
 
     def expose(self, connection: Client) -> Any:
         """Give the client itself."""
         return connection.opened
 
     def commit(self, connection: Client, timeout_s: float) -> None:
-        """Commit. What it raises goes through, unless the server has gone: then nobody knows."""
+        """
+        Commit. What it raises goes through, unless the server has gone: then nobody knows.
+
+        A client that is busy is not asked to: waiting for rows that the task still holds would never end.
+        """
         self._settle(connection, "commit", timeout_s)
 
     def rollback(self, connection: Client, timeout_s: float) -> None:
@@ -189,8 +149,15 @@ class Callables(Driver[Client]):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
     def _settle(self, client: Client, verb: str, timeout_s: float) -> None:
+        until = time.monotonic() + timeout_s
+        if not client.locks.come_free(timeout_s):
+            name = type(client.opened).__name__
+            raise ClientError(
+                f"{name} is busy: rows that were not read to their end, or another thread, hold its lock, "
+                f"and {verb}() would wait for it; it was not called"
+            )
         try:
-            with TimeLimit(timeout_s, client.known()) as limit:
+            with TimeLimit(until - time.monotonic(), client.known()) as limit:
                 getattr(client.opened, verb)()
             client.is_shut |= limit.has_passed
         except BaseException as error:
@@ -200,57 +167,30 @@ class Callables(Driver[Client]):
             client.facts.pending = self.peek(client) is Peek.DEAD
             if verb == "commit" and not client.facts.pending:
                 raise
-            raise _failure(error) from error
+            raise failure(error) from error
 
     def _finish(self, client: Client, timeout_s: float) -> None:
-        """Close within the time; a client that threads or a pool live in may not be left open."""
-        with TimeLimit(timeout_s, client.look_again()), contextlib.suppress(ClientError):
+        """
+        Close within the time; a client that threads or a pool live in may not be left open.
+
+        One that is busy is closed by a thread of its own, for closing may take the lock, too.
+        """
+        with TimeLimit(timeout_s, client.look_again()):
             client.is_closed = True
-            if client.close is not None:
-                _call(client.close, client.opened)
-            elif client.can("close"):
-                _call(client.opened.close)
+            if not client.locks.are_held():
+                client.say_goodbye()
+            else:
+                with contextlib.suppress(RuntimeError):  # none can be started as the interpreter ends
+                    system_thread()(client.say_goodbye, ())
 
     def _connect(self, target: Target) -> Callable[..., Any]:
-        connect = _function(target, "connect", target.options.connect)
+        connect = function_of(target, "connect", target.options.connect)
         if connect is None:
             problem = f"{target.scheme}:// URLs name no client"
             raise InvalidSettingsError(
                 target.alias, problem, "Write {'connect': function} or its name 'module:attribute'."
             )
         return connect
-
-
-def _function(target: Target, option: str, named: Callable[..., Any] | str | None) -> Callable[..., Any] | None:
-    """Give the callable of an option, imported if it is named."""
-    if not isinstance(named, str):
-        return named
-    module, _, attribute = named.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for step in attribute.split("."):
-            found = getattr(found, step)
-    except (ImportError, AttributeError) as error:
-        problem = f"{option}={named!r} can't be imported ({error})"
-        remedy = "Write 'module:attribute' of a function in an importable module, and install what it needs."
-        raise InvalidSettingsError(target.alias, problem, remedy) from error
-    if not callable(found):
-        raise InvalidSettingsError(target.alias, f"{option}={named!r} is not callable", "Name a function.")
-    return found  # type: ignore[no-any-return]  # what it gives is the user's
-
-
-def _call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Call what belongs to the client; its exceptions become causes, interrupts go through."""
-    try:
-        return function(*arguments, **named)
-    except BaseException as error:
-        if is_interrupt(error):
-            raise
-        raise _failure(error) from error
-
-
-def _failure(error: BaseException) -> ClientError:
-    return ClientError(f"{type(error).__name__}: {error}")
 
 
 def _url(target: Target) -> str:

@@ -1,0 +1,114 @@
+"""What a callable opened: its sockets, its locks, and how it is called."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from ... import _process
+from ..._descriptors import Finder, peer_of, present, process_sockets
+from ..._interrupts import is_interrupt
+from ..._locks import Locks
+from ..._process import Socket
+from ...driver import Session, Target
+from ...errors import InvalidSettingsError
+
+__all__ = ["Client", "ClientError", "call", "failure", "function_of"]
+
+
+class ClientError(Exception):
+    """A client without a driver could not do what was asked of it; its own exception is the cause."""
+
+
+class Client:
+    """
+    Keep what a callable opened, and what is known of it.
+
+    Attributes:
+        opened: The client itself: what a task gets.
+        facts: What a lease has to know.
+        check, close: The options' callables.
+        locks: Those of a client with transactions; others mend themselves, and threads of their own hold locks.
+    """
+
+    __slots__ = ("_earlier", "_peers", "_sockets", "check", "close", "facts", "is_closed", "is_shut", "locks", "opened")
+
+    def __init__(self, target: Target, opened: Any) -> None:
+        self.opened = opened
+        self.facts = Session(target.alias, _process.getpid())
+        self.check = function_of(target, "check", target.options.check)
+        self.close = function_of(target, "close", target.options.close)
+        self.is_closed = self.is_shut = False
+        self.locks = Locks(opened if self.can("commit", "rollback") else None)
+        self._earlier: frozenset[Socket] = frozenset()
+        self._sockets: list[Socket] = []
+        self._peers: set[object] = set()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.facts.alias!r} of process {self.facts.owner_pid}: {type(self.opened).__name__}>"
+
+    def learn(self, finder: Finder) -> None:
+        """Take the sockets that were found for this client's, and their peers for its servers."""
+        self._earlier = finder.earlier
+        self._sockets = finder.found
+        self._peers = {peer_of(entry.fd) for entry in finder.found}
+
+    def look_again(self) -> list[int]:
+        """List its sockets: those connected to the same servers as its first ones, and not older than it is."""
+        if self.is_closed:
+            return []
+        if self._peers:
+            newer = [entry for entry in process_sockets() if entry not in self._earlier]
+            self._sockets = [entry for entry in newer if peer_of(entry.fd) in self._peers]
+        return self.known()
+
+    def known(self) -> list[int]:
+        """List its sockets as they were seen last, without those that it has closed since."""
+        return [] if self.is_closed else present(self._sockets)
+
+    def can(self, *verbs: str) -> bool:
+        """Tell whether the client has all of these methods."""
+        return all(callable(getattr(self.opened, verb, None)) for verb in verbs)
+
+    def say_goodbye(self) -> None:
+        """Call `close`, else the client's own method of that name."""
+        with contextlib.suppress(ClientError):
+            if self.close is not None:
+                call(self.close, self.opened)
+            elif self.can("close"):
+                call(self.opened.close)
+
+
+def function_of(target: Target, option: str, named: Callable[..., Any] | str | None) -> Callable[..., Any] | None:
+    """Give the callable of an option, imported if it is named."""
+    if not isinstance(named, str):
+        return named
+    module, _, attribute = named.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for step in attribute.split("."):
+            found = getattr(found, step)
+    except (ImportError, AttributeError) as error:
+        problem = f"{option}={named!r} can't be imported ({error})"
+        remedy = "Write 'module:attribute' of a function in an importable module, and install what it needs."
+        raise InvalidSettingsError(target.alias, problem, remedy) from error
+    if not callable(found):
+        raise InvalidSettingsError(target.alias, f"{option}={named!r} is not callable", "Name a function.")
+    return found  # type: ignore[no-any-return]  # what it gives is the user's
+
+
+def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call what belongs to the client; its exceptions become causes, interrupts go through."""
+    try:
+        return function(*arguments, **named)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        raise failure(error) from error
+
+
+def failure(error: BaseException) -> ClientError:
+    """Have the driver's error say what the client's did."""
+    return ClientError(f"{type(error).__name__}: {error}")
