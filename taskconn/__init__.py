@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import _guard
+from . import _guard, _importing
 from ._context import current_task, find_pool
 from ._generation import advance
 from ._guard import guard
@@ -38,6 +38,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _guard.begin_early()
+_importing.mind_forks()
 
 
 def configure(databases: Mapping[str, Any], *, app: Any = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging  # noqa: F401 -- first: hooks run in reverse order, and its own holds a lock that those we wait for may need
 import mmap
 import os
 import sys
