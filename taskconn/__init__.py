@@ -115,5 +115,9 @@ def recycle_all() -> None:
 
 
 def close() -> None:
-    """Say goodbye to every connection of this process that no lease holds. The next lease opens anew."""
+    """
+    Say goodbye to every connection of this process that no lease, nor another thread's proxy, holds.
+
+    The next lease opens anew.
+    """
     close_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ._leaks import WatchedPool
@@ -10,7 +11,7 @@ from .driver import Driver, Target
 from .errors import InvalidSettingsError
 from .options import Options
 
-__all__ = ["Entry", "Settings"]
+__all__ = ["Entry", "Settings", "environment"]
 
 
 class Settings(Protocol):
@@ -70,3 +71,10 @@ class Entry:
 
             pool.deadlines = Deadlines(pool)
         return pool
+
+
+def environment() -> Mapping[str, Settings]:
+    """Give the environment's settings, which rank last."""
+    from . import config  # noqa: PLC0415 -- see `Settings`
+
+    return config.environment()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from . import _process
 from ._context import TaskContext, current_task, find_pool, is_interrupt
 from ._ending import Exit
-from ._holds import Hold
+from ._holds import Hold, unsettled_before
 from ._pool import Pool
 from ._pooled import Pooled
 from ._process import me, unforked
@@ -266,7 +266,7 @@ class Lease(Generic[C]):
 
     def _take_over(self, pool: Pool[C], work: UnitOfWork) -> Pooled[C]:
         """Take the connection that this runner's proxy holds, if it holds one."""
-        hold = pool.holds.get(work.runner()) if pool.holds is not None else None
+        hold = (pool.holds and pool.holds.get(work.runner())) or unsettled_before(pool, work.runner())
         if hold is None or hold.is_lent or not hold.is_usable:  # lent: to the lease of a task around this one
             return pool.acquire(self._holder)
         if not hold.is_settled:

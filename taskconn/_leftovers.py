@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from . import _process
 from ._cancel import wait_for_cancellers
-from ._holds import Hold
+from ._holds import Hold, unsettled_before
 from ._leaks import WatchedPool
 from ._pool import Pool
 from ._registry import close_all, registries
@@ -40,9 +40,11 @@ def roll_back_leftovers(name: str, pools: Iterable[Pool[object]] | None = None) 
         lease.fail(LeaseEndedError(name, "was left open"))
     for pool in used_pools() if pools is None else pools:
         hold = None if pool.holds is None else _hold(pool)
+        if hold is None and pool.former:
+            hold = unsettled_before(pool, _process.current_runner())
         if hold is not None and not hold.is_settled:
             log.debug("connection %r: what %s sent by proxy and never committed is rolled back", pool.alias, name)
-            roll_back(pool, hold.pooled, pool.options.settle_timeout)
+            roll_back(hold.pool, hold.pooled, pool.options.settle_timeout)
 
 
 def close_unused() -> None:

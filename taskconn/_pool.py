@@ -44,8 +44,8 @@ class Pool(Generic[C]):
         self.opener = Opener(alias, driver, target, options)
         #: What proxies keep, by runner; None until the first proxy of the alias is used.
         self.holds: PerRunner[Hold] | None = None
-        #: What proxies use instead, outside of leases, while a test's sandbox is open.
-        self.shared: C | None = None
+        self.former: list[Pool[Any]] = []  # the alias's, by settings that were replaced: proxies may still use them
+        self.shared: C | None = None  # what proxies use instead, outside of leases, while a test's sandbox is open
         self._unsettled_sent = 0 if driver.counts_statements else 1
         self.expose, self.flush, self._retract = driver.stand_ins()
         self.deadlines: Any = None  # `Deadlines`, where the alias asks for them
@@ -175,19 +175,19 @@ class Pool(Generic[C]):
                 self.close(pooled)
 
     def close_unleased(self) -> None:
-        """Say goodbye to every connection of this process that no lease holds, those of proxies included."""
+        """Say goodbye to every connection of this process that no lease, nor another thread's proxy, holds."""
         self.close_idle()
         for pooled in self._members.list():
-            if pooled.held_by is not None and not pooled.is_lent and pooled.owner is _process.owner():
+            if pooled.is_quiet_proxys and pooled.owner is _process.owner():
                 self.close(pooled)
 
     def retire(self) -> None:
         """Close what is idle now and the rest when it is given back: the alias has new settings."""
         self.is_retired = True
         self.close_idle()
-        for pooled in self._members.list():
-            if pooled.is_own_proxys and (hold := self.holds and self.holds.get(_process.current_runner())):
-                hold.release()  # another thread's is given back when that ends
+        hold = None if self.holds is None else self.holds.get(_process.current_runner())
+        if hold is not None and (hold.is_lent or hold.is_settled):
+            hold.release()  # others are given back when they are settled, or their thread ends
 
     def members(self) -> list[Pooled[C]]:
         """List this process's connections, idle and leased."""

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from . import _process
 from ._generation import current as generation
 from ._interrupts import errors_ignored
-from ._process import Owner, Socket, current_runner
+from ._process import Owner, Socket, Thread, current_runner
 from .driver import Driver, Session
 
 C = TypeVar("C")
@@ -116,6 +116,13 @@ class Pooled(Generic[C]):
     def is_own_proxys(self) -> bool:
         """Is it kept by a proxy of the calling runner, and not lent to a lease?"""
         return self.held_by is not None and not self.is_lent and self.held_by() is current_runner()
+
+    @property
+    def is_quiet_proxys(self) -> bool:
+        """Is it kept by a proxy that does nothing with it now? Of another thread's nobody knows."""
+        runner = None if self.held_by is None or self.is_lent else self.held_by()
+        is_near = runner is current_runner() or type(runner) is not Thread  # greenlets and asyncio's tasks take turns
+        return runner is not None and is_near and not self.session.pending
 
     def suspect(self, *, is_silent: bool) -> None:
         """Have the server asked before this one is handed out again; where it *is_silent*, have it replaced unasked."""

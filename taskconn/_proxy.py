@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 
 from . import _process
 from ._context import current_task, find_pool
-from ._holds import Hold, PerRunner, keep_for_proxies
+from ._holds import Hold, PerRunner, keep_for_proxies, unsettled_before
 from ._registry import Handle
 from ._work import active_work
 from .errors import ConfigurationError
@@ -115,16 +115,19 @@ def _connection(of: Proxy) -> Any:
     runner = _process.current_runner()
     holds = keep_for_proxies(pool) if pool.holds is None else pool.holds
     hold = holds.get(runner)
+    if hold is None and pool.former:
+        hold = unsettled_before(pool, runner)
     # Lent, and the lease not found above: it is that of a task around this one.
-    if hold is None or hold.is_lent or hold.pooled.owner is not owner or not _is_fit(hold, pool):
+    if hold is None or hold.is_lent or hold.pooled.owner is not owner or not _is_fit(hold):
         hold = Hold(pool, pool.acquire(f"proxy {pool.alias!r}"), runner)
         holds.set(runner, hold)
-    return hold.pooled.connection if pool.expose is None else pool.expose(hold.pooled.connection)
+    expose = hold.pool.expose
+    return hold.pooled.connection if expose is None else expose(hold.pooled.connection)
 
 
-def _is_fit(hold: Hold, pool: Any) -> bool:
+def _is_fit(hold: Hold) -> bool:
     """Check a connection that the proxy keeps as the pool would at a lease, unless it has an open transaction."""
-    pooled = hold.pooled
+    pool, pooled = hold.pool, hold.pooled
     if not hold.is_usable:
         return False
     if not pool.driver.is_open(pooled.connection):

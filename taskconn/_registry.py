@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 from . import _process
-from ._entries import Entry, Settings
+from ._entries import Entry, Settings, environment
+from ._holds import inherit
 from ._pool import Pool
 from .driver import Driver
 from .errors import NotConfiguredError, UnknownAliasError
@@ -75,6 +76,7 @@ class Registry:
         self._above = above
         self._below = below
         self._pools: dict[str, Pool[Any]] = {}
+        self._former: dict[str, list[Pool[Any]]] = {}
         _registries.add(self)
 
     def __repr__(self) -> str:
@@ -189,9 +191,10 @@ class Registry:
         self.pool(alias).recycle()
 
     def close(self) -> None:
-        """Say goodbye to every connection of this process that no lease holds."""
+        """Say goodbye to every connection of this process that no lease, nor another thread's proxy, holds."""
         for pool in self.pools():
-            pool.close_unleased()
+            for one in (pool, *pool.former):
+                one.close_unleased()
 
     # -- private ---------------------------------------------------------------------------------------------
 
@@ -209,6 +212,8 @@ class Registry:
     def _forget(self, alias: str) -> None:
         """Forget the pool of *alias*; it is retired, unless another registry uses it, too."""
         pool = self._pools.pop(alias, None)
+        if pool is not None and pool.holds is not None:
+            self._former.setdefault(alias, []).append(pool)
         if pool is not None and all(registry._pools.get(alias) is not pool for registry in _registries.list()):
             pool.retire()
 
@@ -235,6 +240,7 @@ class Registry:
         found = self._find(alias)
         made = found[0].pool(alias) if found[0] is not self else found[1].make_pool(alias)
         pool = self._pools.setdefault(alias, made)
+        inherit(pool, self._former.pop(alias, ()))
         current: object = None
         try:
             current = self._find(alias)
@@ -242,13 +248,6 @@ class Registry:
             if current != found:
                 self._forget(alias)
         return pool if current == found else self.pool(alias)
-
-
-def environment() -> Mapping[str, Settings]:
-    """Give the environment's settings, which rank last."""
-    from . import config  # noqa: PLC0415 -- see `Settings`
-
-    return config.environment()
 
 
 #: What `taskconn.configure()` writes to.
@@ -289,7 +288,7 @@ def override(alias: str, pool: Pool[Any] | None) -> Pool[Any] | None:
 
 
 def close_all() -> None:
-    """Say goodbye to every connection of this process that no lease holds: the process is about to end."""
+    """Say goodbye to every connection of this process that nobody uses: the process is about to end."""
     for registry in registries():
         registry.close()
 

@@ -37,6 +37,21 @@ def _task() -> TaskContext:
     return TaskContext(key=object(), system="test", task_id="1", name="job")
 
 
+def test_what_a_task_sent_by_proxy_before_new_settings_is_rolled_back(
+    driver: FakeDriver, registry: taskconn.Registry, handle: Handle[FakeConnection]
+) -> None:
+    """The next task in the same process would commit it, although its alias leads elsewhere by now."""
+    conn = taskconn.proxy(handle)
+    conn.execute("INSERT")
+    registry.add("default", FakeDriver())
+    registry.pool("default")
+
+    _leftovers.roll_back_leftovers("job 1")
+
+    (connection,) = driver.opened
+    assert connection.calls == ["INSERT", "rollback", "close"]
+
+
 def test_lease_that_a_task_left_open_is_rolled_back_and_said(
     driver: FakeDriver, handle: Handle[FakeConnection], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -177,6 +177,42 @@ def test_proxy_follows_new_settings() -> None:
     assert other.opened[0].calls == ["INSERT"]
 
 
+def test_open_transaction_ends_where_it_began_before_new_settings_count() -> None:
+    """The second half of a transaction is not committed without the first, over a connection by other settings."""
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+    conn.execute("INSERT 1")
+    second, third = FakeDriver(), FakeDriver()
+
+    app.registry.add("default", second)
+    conn.execute("INSERT 2")
+    app.registry.add("default", third)
+    conn.execute("INSERT 3")
+    conn.commit()
+    conn.execute("INSERT 4")
+
+    assert app.opened[0].calls == ["INSERT 1", "INSERT 2", "INSERT 3", "commit", "close"]
+    assert (second.opened, [db.calls for db in third.opened]) == ([], [["INSERT 4"]])
+
+
+def test_lease_refuses_an_open_transaction_by_settings_that_were_replaced() -> None:
+    """As one by the same settings: the task would otherwise not see what its thread has just written."""
+    app = fake()
+    conn = taskconn.proxy(app.handle)
+    conn.execute("INSERT")
+    other = FakeDriver()
+    app.registry.add("default", other)
+
+    with pytest.raises(UnsettledProxyError, match=r"conn\.commit\(\)"):
+        app.lease().begin(None)
+    conn.rollback()
+    with app.lease() as db:
+        pass
+
+    assert app.opened[0].calls == ["INSERT", "rollback", "close"]
+    assert other.opened == [db]
+
+
 @needs_fork
 def test_proxy_survives_a_fork() -> None:
     """A global that was used before the fork reaches a connection of the child's own, and the parent's goes on."""
