@@ -27,7 +27,7 @@ from examples.servers import (
     RedisServer,
     ServerMissingError,
 )
-from taskconn import _registry
+from taskconn import Registry, _registry
 from taskconn._context import TaskContext
 from tests.support.clocks import Clock, Stage
 from tests.support.core import task_system
@@ -153,6 +153,15 @@ def tasks() -> Iterator[list[TaskContext]]:
     """Give the list of running tasks of a task system."""
     with task_system() as running:
         yield running
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Give an empty registry in the place of the process's."""
+    registry = Registry(below=_registry.environment)
+    for module in ("taskconn", "taskconn._registry"):
+        monkeypatch.setattr(f"{module}.process_registry", registry)
+    return registry
 
 
 @pytest.fixture

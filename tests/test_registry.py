@@ -1,117 +1,19 @@
-from __future__ import annotations
+"""A registry knows aliases, opens nothing by itself, and says what is wrong; changes replace what is open."""
 
-import gc
+from __future__ import annotations
 
 import pytest
 
 import taskconn
-from taskconn import Registry, _registry
+from taskconn import Registry
 from taskconn._entries import Entry
 from taskconn.driver import Driver, Target
 from taskconn.errors import InvalidSettingsError, NotConfiguredError, UnknownAliasError, UnknownOptionError
 from taskconn.options import Options
-from taskconn.testing import FakeConnection, FakeDriver
-from tests.support.core import Fake, fake
+from taskconn.testing import FakeDriver
+from tests.support.core import Fake, address, fake, use
 
 pytestmark = pytest.mark.portable
-
-
-class App:
-    """Stands for the app of a task system."""
-
-
-@pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch) -> Registry:
-    """Give an empty registry in the place of the process's."""
-    registry = Registry(below=_registry.environment)
-    for module in ("taskconn", "taskconn._registry"):
-        monkeypatch.setattr(f"{module}.process_registry", registry)
-    return registry
-
-
-def use(handle: taskconn.Handle[FakeConnection]) -> FakeConnection:
-    """Lease, and give the connection that was leased."""
-    with taskconn.lease(handle) as db:
-        return db
-
-
-def address(registry: Registry, alias: str = "default") -> str:
-    """Say where the registry connects to."""
-    return registry.pool(alias).target().address
-
-
-# -- precedence ------------------------------------------------------------------------------------------------------
-
-
-def test_explicit_settings_win_over_the_task_systems_and_those_over_the_environment(
-    process: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each alias is looked up from the explicit settings down to the environment, by itself."""
-    monkeypatch.setenv("TASKCONN_URL", "redis://environment")
-    monkeypatch.setenv("TASKCONN_CACHE_URL", "redis://environment")
-    monkeypatch.setenv("TASKCONN_LOGS_URL", "redis://environment")
-
-    process.use_settings({"default": "redis://settings", "cache": "redis://settings"})
-    taskconn.configure({"default": "redis://explicit"})
-
-    assert address(process) == "explicit"
-    assert address(process, "cache") == "settings"
-    assert address(process, "logs") == "environment"
-    assert process.aliases() == ["default", "cache", "logs"]
-
-
-def test_entries_are_replaced_never_merged(process: Registry) -> None:
-    """An explicit entry says all of its alias: nothing of a lower one shines through."""
-    process.use_settings({"default": {"url": "redis://settings", "max_age": 60}})
-
-    taskconn.configure({"default": "redis://explicit"})
-
-    assert process.pool("default").options.max_age == 1800
-
-
-def test_app_has_layers_of_its_own(process: Registry) -> None:
-    """For an app: its explicit entries, the process's, its settings; another app sees nothing of them."""
-    app, other = App(), App()
-    registry = Registry(above=process, below=_registry.environment)
-    _registry.install(app, registry)
-    registry.use_settings({"default": "redis://settings", "cache": "redis://settings", "logs": "redis://settings"})
-
-    taskconn.configure({"default": "redis://process", "cache": "redis://process"})
-    taskconn.configure({"default": "redis://app"}, app=app)
-    taskconn.configure({"default": "redis://other"}, app=other)
-
-    assert [address(registry, alias) for alias in ("default", "cache", "logs")] == ["app", "process", "settings"]
-    found = _registry.installed(other)
-    assert found is not None
-    assert address(found) == "other"
-    assert registry.pool("cache") is process.pool("cache"), "one pool for what both share"
-
-
-def test_outside_of_tasks_the_one_installed_app_counts(process: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease outside of tasks looks into the app if there is one, and into the process if there are several."""
-    monkeypatch.setattr(_registry, "_installed", type(_registry._installed)())
-    app, copy, other = App(), App(), App()
-    registry = Registry(above=process)
-
-    assert _registry.default_registry() is process
-    _registry.install(app, registry)
-    _registry.install(copy, registry)
-    assert _registry.default_registry() is registry, "two copies of one app are one"
-    _registry.install(other, Registry())
-    assert _registry.default_registry() is process
-    del app, copy
-    gc.collect()
-    assert _registry.default_registry() is not process
-
-
-def test_settings_that_are_gone_are_unknown(process: Registry) -> None:
-    """Settings of a task system are taken over as a whole: an alias that they leave out is gone."""
-    process.use_settings({"default": "redis://settings", "cache": "redis://settings"})
-
-    process.use_settings({"default": "redis://settings"})
-
-    with pytest.raises(UnknownAliasError, match="configured are: default"):
-        process.pool("cache")
 
 
 # -- messages --------------------------------------------------------------------------------------------------------
@@ -182,33 +84,6 @@ def test_old_connections_close_when_their_leases_end() -> None:
     assert use(app.handle) is other.opened[0]
     lease.succeed()
     assert leased.calls == ["INSERT", "commit", "close"]
-
-
-def test_app_follows_the_process(process: Registry) -> None:
-    """An explicit entry of the process replaces what an app had from its settings, while it runs."""
-    registry = Registry(above=process)
-    registry.use_settings({"default": "redis://settings"})
-    before = registry.pool("default")
-
-    process.add("default", "redis://process")
-
-    assert before.is_retired
-    assert address(registry) == "process"
-
-
-def test_settings_of_an_app_alone_leave_the_processes_pool(process: Registry) -> None:
-    """An app that gets settings of its own stops using the process's pool, which keeps its connections for others."""
-    driver, app = FakeDriver(), App()
-    handle = process.add("default", driver)
-    registry = Registry(above=process)
-    _registry.install(app, registry)
-    db = use(registry.handle("default"))
-
-    taskconn.configure({"default": "redis://app"}, app=app)
-
-    assert address(registry) == "app"
-    assert use(handle) is db
-    assert driver.opened == [db]
 
 
 def test_settings_that_come_while_the_first_lease_begins_count() -> None:

@@ -13,7 +13,8 @@ from urllib.parse import quote, unquote, urlsplit
 import pymysql
 import pymysql.constants.ER
 
-from ._process import PrivateServer, find_program
+from ._process import PrivateServer
+from ._programs import find_program
 
 #: Opens nothing but a private server on this machine.
 _USER, _PASSWORD = "taskconn", "s3cret"

@@ -15,7 +15,8 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from ._process import PrivateServer, find_program, unprivileged_user
+from ._process import PrivateServer
+from ._programs import find_program, unprivileged_user
 
 #: Opens nothing but a private server on this machine.
 _USER, _PASSWORD = "taskconn", "s3cret"

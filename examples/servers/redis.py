@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import redis
 
-from ._process import PrivateServer, ServerMissingError, find_program, free_port
+from ._process import PrivateServer, free_port
+from ._programs import ServerMissingError, find_program
 
 
 class RedisServer:

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 from examples.servers import die_with_parent
-from examples.servers._process import PrivateServer, find_program, free_port
+from examples.servers._process import PrivateServer, free_port
+from examples.servers._programs import find_program
 
 
 class RabbitMQ(PrivateServer):

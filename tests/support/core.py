@@ -70,9 +70,9 @@ def task_system(*interrupts: type[BaseException]) -> Iterator[list[TaskContext]]
         _interrupts._kinds = previous
 
 
-def use(app: Fake) -> FakeConnection:
+def use(app: Fake | taskconn.Handle[FakeConnection]) -> FakeConnection:
     """Lease, and give the connection that was leased."""
-    with app.lease() as db:
+    with taskconn.lease(app.handle if isinstance(app, Fake) else app) as db:
         return db
 
 
@@ -97,6 +97,15 @@ def task(running: list[TaskContext], **fields: Any) -> Iterator[None]:
         yield
     finally:
         running.pop()
+
+
+class App:
+    """Stands for the app of a task system."""
+
+
+def address(registry: taskconn.Registry, alias: str = "default") -> str:
+    """Say where the registry connects to."""
+    return registry.pool(alias).target().address
 
 
 class WiredConnection(FakeConnection):
