@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from rq.executions import Execution
 from rq.job import UNEVALUATED, Job
 from rq.queue import Queue
-from rq.worker import BaseWorker
+
+from ._thrift import Commands, ThriftyMixin
 
 __all__ = ["pack", "unpack"]
 
@@ -40,9 +41,10 @@ class _Sent(NamedTuple):
     queue_name: str
     queue_class: type[Queue] | None
     execution: dict[str, Any] | None
+    held: Commands | None
 
 
-def pack(worker: BaseWorker, job: Job, queue: Queue, execution: Execution | None) -> bytes:
+def pack(worker: ThriftyMixin, job: Job, queue: Queue, execution: Execution | None) -> bytes:
     """
     Turn a job as it was dequeued into bytes, with whatever a job class of the user's has added to it.
 
@@ -55,6 +57,7 @@ def pack(worker: BaseWorker, job: Job, queue: Queue, execution: Execution | None
         queue.name,
         None if type(queue) is worker.queue_class else type(queue),
         None if execution is None else _without(execution, {"connection", "_job"}),
+        worker.held,
     )
     try:
         return pickle.dumps(sent, pickle.HIGHEST_PROTOCOL)
@@ -63,14 +66,15 @@ def pack(worker: BaseWorker, job: Job, queue: Queue, execution: Execution | None
         return pickle.dumps(sent._replace(job_class=None, job_state=None, queue_class=None), pickle.HIGHEST_PROTOCOL)
 
 
-def unpack(worker: BaseWorker, payload: bytes) -> tuple[Job, Queue, Execution | None]:
+def unpack(worker: ThriftyMixin, payload: bytes) -> tuple[Job, Queue, Execution | None]:
     """
-    Make job, queue and execution of what `pack` gave, over *worker*'s connection.
+    Make job, queue and execution of what `pack` gave, over *worker*'s connection; what was held back is *worker*'s now.
 
     Raises:
         NoSuchJobError: The job had to be fetched, and has been deleted.
     """
     sent: _Sent = pickle.loads(payload)  # noqa: S301 -- the worker, which is this process's parent, has packed it
+    worker.held = sent.held
     job_class = sent.job_class or worker.job_class
     if sent.job_state is None:
         job = job_class.fetch(sent.job_id, worker.connection, worker.serializer)

@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from rq.job import Job
-from rq.worker import BaseWorker
 
 from .. import _leftovers
 from .._context import is_interrupt
@@ -22,11 +21,12 @@ from .._process import getpid
 from . import _assignment, _horse
 from ._channel import HorseEnd
 from ._recycling import Limits, Outcome, Recycling
+from ._thrift import ThriftyMixin
 
 __all__ = ["flush", "live"]
 
 
-def live(worker: BaseWorker, channel: HorseEnd, limits: Limits) -> NoReturn:
+def live(worker: ThriftyMixin, channel: HorseEnd, limits: Limits) -> NoReturn:
     """
     Be a horse, in the child that *worker* has just forked, and end the process.
 
@@ -66,7 +66,7 @@ class WarmHorse:
     next one may come.
     """
 
-    def __init__(self, worker: BaseWorker, channel: HorseEnd, limits: Limits) -> None:
+    def __init__(self, worker: ThriftyMixin, channel: HorseEnd, limits: Limits) -> None:
         self._worker = worker
         self._channel = channel
         self._limits = limits

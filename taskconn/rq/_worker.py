@@ -37,9 +37,9 @@ class WorkerMixin(StoppingMixin, ThriftyMixin, IdlingMixin):
     """
     Give any RQ worker class its connections: ``class Mine(WorkerMixin, TheirWorker)``.
 
-    In the process that runs jobs, `perform_job` opens what is to be warm, and afterwards rolls back what the job left
-    open; a work horse then says goodbye to its servers. The parent of horses keeps no idle connection across a fork:
-    callbacks that RQ runs there open their own.
+    In the process that runs jobs what is to be warm is opened before a job, and `perform_job` afterwards rolls back
+    what the job left open; a work horse then says goodbye to its servers. The parent of horses keeps no idle connection
+    across a fork: callbacks that RQ runs there open their own.
 
     Arguments are passed on as they come: their number differs between RQ's releases.
 
@@ -81,12 +81,16 @@ class WorkerMixin(StoppingMixin, ThriftyMixin, IdlingMixin):
         exit_status = 1  # RQ's, of a horse whose `perform_job` raises
         try:
             self.death_penalty_class = noting_penalty(self.death_penalty_class)  # type: ignore[arg-type]  # classes are hashable
-            _start.open_early()
             has_succeeded = super().perform_job(*args, **kwargs)
             exit_status = 0
         finally:
             self._after_job(exit_status)
         return has_succeeded
+
+    def prepare_job_execution(self, *args: Any, **kwargs: Any) -> None:
+        """Write that the job begins, then open what is to be warm."""
+        super().prepare_job_execution(*args, **kwargs)
+        _start.open_early()
 
     def teardown(self) -> None:
         """End the worker, and say goodbye to its servers."""

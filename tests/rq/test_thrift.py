@@ -49,9 +49,9 @@ Counted([Queue(connection=connection)], connection=connection).work(burst=True)
 @pytest.mark.parametrize(
     ("name", "in_worker", "in_job"),
     [
-        pytest.param("taskconn.rq.Worker", 5, 10, id="Worker"),  # 5 of them make its connection
-        pytest.param("taskconn.rq.WarmWorker", 5, 5, id="WarmWorker"),
-        pytest.param("taskconn.rq.SimpleWorker", 10, 5, id="SimpleWorker"),
+        pytest.param("taskconn.rq.Worker", 3, 9, id="Worker"),  # 5 of them make its connection
+        pytest.param("taskconn.rq.WarmWorker", 3, 4, id="WarmWorker"),
+        pytest.param("taskconn.rq.SimpleWorker", 7, 4, id="SimpleWorker"),
     ],
 )
 def test_round_trips_of_a_job(workplace: Workplace, name: str, in_worker: int, in_job: int) -> None:
