@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from rq.executions import Execution
@@ -16,17 +17,11 @@ __all__ = ["pack", "unpack"]
 
 log = logging.getLogger("taskconn")
 
-#: Attributes of a job that the horse has itself, or makes of the others when they are asked for.
-_NOT_SENT = frozenset(
-    {
-        "connection",
-        "serializer",
-        "_success_callback",
-        "_failure_callback",
-        "_stopped_callback",
-        "_taskconn_context",
-    }
-)
+#: Attributes of a job that the horse has itself.
+_NOT_SENT = frozenset({"connection", "serializer", "_taskconn_context"})
+
+#: Those that RQ makes of others when they are asked for.
+_UNEVALUATED = frozenset({"_success_callback", "_failure_callback", "_stopped_callback"})
 
 #: What RQ reads out of ``_data``.
 _IN_DATA = frozenset({"_func_name", "_instance", "_args", "_kwargs"})
@@ -38,6 +33,7 @@ class _Sent(NamedTuple):
     job_id: str
     job_class: type[Job] | None
     job_state: dict[str, Any] | None
+    unevaluated: tuple[str, ...]
     queue_name: str
     queue_class: type[Queue] | None
     execution: dict[str, Any] | None
@@ -53,7 +49,7 @@ def pack(worker: ThriftyMixin, job: Job, queue: Queue, execution: Execution | No
     sent = _Sent(
         job.id,
         None if type(job) is worker.job_class else type(job),
-        _state(job),
+        *_state(job),
         queue.name,
         None if type(queue) is worker.queue_class else type(queue),
         None if execution is None else _without(execution, {"connection", "_job"}),
@@ -79,8 +75,9 @@ def unpack(worker: ThriftyMixin, payload: bytes) -> tuple[Job, Queue, Execution 
     if sent.job_state is None:
         job = job_class.fetch(sent.job_id, worker.connection, worker.serializer)
     else:
-        job = job_class(sent.job_id, worker.connection, worker.serializer)
-        job.__dict__.update(sent.job_state)
+        job = job_class.__new__(job_class)  # as a fork would copy it
+        job.__dict__.update(sent.job_state, connection=worker.connection, serializer=worker.serializer)
+        job.__dict__.update(dict.fromkeys(sent.unevaluated, UNEVALUATED))
     queue = (sent.queue_class or worker.queue_class)(
         sent.queue_name,
         connection=worker.connection,
@@ -95,10 +92,15 @@ def unpack(worker: ThriftyMixin, payload: bytes) -> tuple[Job, Queue, Execution 
     return job, queue, execution
 
 
-def _state(job: Job) -> dict[str, Any]:
-    unsent = _NOT_SENT if job.__dict__.get("_data", UNEVALUATED) is UNEVALUATED else _NOT_SENT | _IN_DATA
-    return {name: value for name, value in job.__dict__.items() if name not in unsent and value is not UNEVALUATED}
+def _state(job: Job) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Give a job's attributes, and the names of those that have no value yet, whose place RQ marks by an object."""
+    state = _without(job, _NOT_SENT)
+    unevaluated = _UNEVALUATED if state.get("_data", UNEVALUATED) is UNEVALUATED else _UNEVALUATED | _IN_DATA
+    names = tuple(name for name, value in state.items() if value is UNEVALUATED or name in unevaluated)
+    for name in names:
+        del state[name]
+    return state, names
 
 
-def _without(thing: object, names: set[str]) -> dict[str, Any]:
+def _without(thing: object, names: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in vars(thing).items() if name not in names}

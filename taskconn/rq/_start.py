@@ -21,6 +21,9 @@ __all__ = ["check", "open_early"]
 
 log = logging.getLogger("taskconn")
 
+#: This process has looked for what is to be opened early.
+_has_searched = False
+
 
 def check(further: Callable[[], object], *, is_forking: bool) -> None:
     """
@@ -56,12 +59,23 @@ def check(further: Callable[[], object], *, is_forking: bool) -> None:
 
 
 def open_early() -> None:
-    """Open what is to be ``warm``, in the process that runs the job; what fails is logged, the lease will say it."""
+    """
+    Open what is to be ``warm``, in the process that runs the job; what fails is logged, the lease will say it.
+
+    From the second job of a process on only what it knows by then: finding all aliases takes as long as ten leases.
+    """
+    global _has_searched  # noqa: PLW0603 -- of this process; horses are forked before it is set
+    if _has_searched:
+        pools = [pool for pool in process_registry.pools() if pool.options.warm]
+        if pools:
+            warm_up(process_registry, [pool.alias for pool in pools])
+        return
     try:
         _settings.load()  # a spawned horse has not read them yet
     except Exception:
         log.exception("the settings of process %d can't be read; its jobs have no connections", getpid())
     else:
+        _has_searched = True
         warm_up(process_registry)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from rq.job import JobStatus
 
 from tests.rq.conftest import Workplace
 
@@ -42,27 +45,84 @@ class Counted(import_attribute(os.environ["TEST_CLASS"])):
             os.write(1, f"in the job's process {trips - before}\\n".encode())
 
 connection = Redis.from_url(os.environ["TEST_REDIS_URL"])
-Counted([Queue(connection=connection)], connection=connection).work(burst=True)
+queues = [Queue(name, connection=connection) for name in os.environ["TEST_QUEUES"].split()]
+Counted(queues, connection=connection).work(burst=True)
 """
 
 
 @pytest.mark.parametrize(
-    ("name", "in_worker", "in_job"),
+    ("name", "queues", "in_worker", "in_job"),
     [
-        pytest.param("taskconn.rq.Worker", 3, 9, id="Worker"),  # 5 of them make its connection
-        pytest.param("taskconn.rq.WarmWorker", 3, 4, id="WarmWorker"),
-        pytest.param("taskconn.rq.SimpleWorker", 7, 4, id="SimpleWorker"),
+        pytest.param("taskconn.rq.Worker", "default", 3, 9, id="Worker"),  # 5 of them make its connection
+        pytest.param("taskconn.rq.WarmWorker", "default", 3, 4, id="WarmWorker"),
+        pytest.param("taskconn.rq.SimpleWorker", "default", 7, 4, id="SimpleWorker"),
+        pytest.param("taskconn.rq.WarmWorker", "default other", 4, 4, id="WarmWorker of two queues"),
     ],
 )
-def test_round_trips_of_a_job(workplace: Workplace, name: str, in_worker: int, in_job: int) -> None:
+def test_round_trips_of_a_job(workplace: Workplace, name: str, queues: str, in_worker: int, in_job: int) -> None:
     """RQ's own worker needs 15 and 10, and one that does not fork 20."""
     for _ in range(4):
         workplace.enqueue_warm("pid")
 
-    output = workplace.start(_COUNTED, environ={**workplace.environ, "TEST_CLASS": name}).succeed()
+    environ = {**workplace.environ, "TEST_CLASS": name, "TEST_QUEUES": queues}
+    output = workplace.start(_COUNTED, environ=environ).succeed()
 
     assert [int(line.split()[-1]) for line in output.splitlines() if line.startswith("per job")] == [in_worker] * 3
     assert int(output.rpartition("in the job's process ")[2].split()[0]) == in_job
+
+
+@pytest.mark.parametrize("queues", [["default"], ["default", "other"]], ids=["one queue", "two queues"])
+@pytest.mark.parametrize("name", ["Worker", "WarmWorker", "SimpleWorker", "SpawnWorker"])
+def test_job_that_runs_is_registered(workplace: Workplace, name: str, queues: list[str]) -> None:
+    """While a job runs its execution stands where RQ looks for it, and afterwards nowhere."""
+    redis = workplace.queue.connection
+    workplace.enqueue_warm("pid")
+    job = workplace.enqueue_warm("wait_until_told", "told")
+    worker = workplace.worker(name, *queues)
+    worker.wait_for("waiting")
+    (key,) = redis.smembers("rq:workers")
+
+    (execution,) = job.get_executions()
+    assert execution.worker_name == key.decode().rpartition(":")[2]
+    assert workplace.queue.started_job_registry.get_job_ids() == [job.id]
+    assert redis.smembers(f"{key.decode()}:executions") == {execution.composite_key.encode()}
+    assert workplace.refreshed(job).get_status() == JobStatus.STARTED
+    assert workplace.queue.intermediate_queue.get_job_ids() == []
+    redis.rpush("told", 1)
+    worker.succeed()
+
+    assert job.get_executions() == []
+    assert workplace.queue.started_job_registry.get_job_ids() == []
+
+
+@pytest.mark.parametrize("function", ["sleep_in_python", "ask_for_another_try"])
+def test_end_of_a_job_is_its_last_heartbeat(workplace: Workplace, function: str) -> None:
+    """It is written with the outcome, also where RQ leaves the record of the job as it is."""
+    job = workplace.enqueue_warm(function, 0.01)
+
+    workplace.worker("WarmWorker").succeed()
+
+    ended = workplace.refreshed(job)
+    assert ended.last_heartbeat - ended.started_at >= timedelta(milliseconds=10)
+
+
+def test_busy_worker_lives_on_though_it_writes_no_heartbeat(workplace: Workplace) -> None:
+    """The jobs' process keeps its record alive, which is written anew when the worker waits, for longer."""
+    redis = workplace.queue.connection
+    for _ in range(3):
+        workplace.enqueue_warm("pid")
+    workplace.enqueue_warm("wait_until_told", "told")
+    worker = workplace.worker("WarmWorker", burst=False)
+    worker.wait_for("waiting")
+    (key,) = redis.smembers("rq:workers")
+
+    assert redis.hget(key, "state") == b"busy"
+    assert 60 < redis.ttl(key) <= 90
+    assert redis.ttl(f"{key.decode()}:executions") > 60
+    redis.rpush("told", 1)
+    _until(lambda: redis.hget(key, "state") == b"idle" and redis.ttl(key) > 420)
+
+    assert worker.stop() == 0
 
 
 @pytest.mark.parametrize("name", ["Worker", "WarmWorker"])
@@ -77,9 +137,13 @@ def test_worker_is_seen_busy_then_idle_and_alive(workplace: Workplace, name: str
     assert redis.hget(key, "state") == b"busy"
     assert redis.ttl(key) <= 90
     redis.rpush("told", 1)
-    deadline = time.monotonic() + 30
-    while redis.hget(key, "state") != b"idle" or redis.ttl(key) <= 420:
-        assert time.monotonic() < deadline, (redis.hgetall(key), redis.ttl(key))
-        time.sleep(0.01)
+    _until(lambda: redis.hget(key, "state") == b"idle" and redis.ttl(key) > 420)
 
     assert worker.stop() == 0
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    ends_at = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any
 
-from rq import get_current_job
+from rq import Retry, get_current_job
 
 #: Attempts of `exit_silently` and its like are counted by the queue's Redis, not here: processes come and go.
 context_variable: contextvars.ContextVar[str] = contextvars.ContextVar("context_variable", default="clean")
@@ -48,6 +48,12 @@ def sleep_in_python(seconds: float) -> int:
     while (left := deadline - time.monotonic()) > 0:
         time.sleep(left)
     return os.getpid()
+
+
+def ask_for_another_try(seconds: float) -> Retry:
+    """Take some time, and ask to be run again, which is granted once."""
+    time.sleep(seconds)
+    return Retry(max=1)
 
 
 def swallow_the_limit() -> int:
