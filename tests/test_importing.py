@@ -16,8 +16,8 @@ PROGRAM = """
 import faulthandler, importlib.util, os, sys, threading, time
 import taskconn
 
-importing, has_begun, forking = threading.Event(), threading.Event(), threading.Event()
-os.register_at_fork(before=forking.set)
+importing, has_begun, forking, forked = (threading.Event() for _ in range(4))
+os.register_at_fork(before=forking.set, after_in_parent=forked.set)
 
 class Import:
     @staticmethod
@@ -42,10 +42,15 @@ def lease():
     with taskconn.lease() as db:
         return db.execute("SELECT 1").fetchone()
 
+def url():
+    if has_begun.is_set() and threading.current_thread() is not threading.main_thread():
+        forked.wait(5)  # SQLite itself renews no lock in a child: nobody opens one in this moment
+    return "sqlite:///:memory:"
+
 for name in [name for name in sys.modules if name.startswith(sys.argv[1])]:
     del sys.modules[name]
 sys.meta_path.insert(0, Import)
-taskconn.configure({"default": "sqlite:///:memory:"})
+taskconn.configure({"default": url})
 thread = threading.Thread(target=lease)
 thread.start()
 has_begun.wait(5)
