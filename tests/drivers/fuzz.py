@@ -18,39 +18,13 @@ from taskconn._interrupts import add_interrupts, noting
 from taskconn.driver import Driver
 from taskconn.errors import TaintedConnectionError
 from tests.drivers.rows import ROWS, Row, target_of
+from tests.support.bolt import Bolt, Interrupt
 
 #: An answer that takes longer is a hang, in seconds.
 _HANG_S = 3.0
 
 
-class Interrupt(Exception):  # noqa: N818 -- like a soft time limit, it is no error of the program's
-    """Strike at a random moment."""
-
-
-class _Bolt:
-    """One signal at a time."""
-
-    has_struck = False
-
-    def arm(self, delay_s: float) -> None:
-        """Strike after *delay_s*."""
-        self.has_struck = False
-        signal.setitimer(signal.ITIMER_REAL, delay_s)
-
-    def disarm(self) -> None:
-        """Strike now if it is late (Python may hear a signal some calls after it came), else never."""
-        remaining_s, _ = signal.setitimer(signal.ITIMER_REAL, 0)
-        deadline = time.monotonic() + 1
-        while not remaining_s and not self.has_struck and time.monotonic() < deadline:
-            time.sleep(0.0001)
-
-    def strike(self, *_: object) -> None:
-        """Handle the signal."""
-        self.has_struck = True
-        raise Interrupt
-
-
-_bolt = _Bolt()
+_bolt = Bolt()
 
 
 def fuzz(row: Row, driver: Driver[Any], url: str, interrupts: int, seed: int) -> Counter[str]:

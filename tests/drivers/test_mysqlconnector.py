@@ -15,13 +15,10 @@ from taskconn.drivers.mysqlconnector import Connection, MySQLConnector
 from taskconn.errors import InvalidSettingsError
 from tests.drivers.rows import target_of
 from tests.support.databases import MySQLDatabase
+from tests.support.limits import SoftTimeLimitExceeded, strike
 from tests.support.wire import Wire
 
 driver = MySQLConnector()
-
-
-class SoftTimeLimitExceeded(Exception):  # noqa: N818 -- as Celery's is called
-    pass
 
 
 @pytest.fixture
@@ -34,12 +31,8 @@ def db(mysql_database: MySQLDatabase) -> Iterator[Connection]:
 
 def test_interrupt_that_the_library_masks_reaches_the_task(db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library makes a ProgrammingError of what strikes while it escapes parameters; the task gets the original."""
-
-    def struck(*_: object) -> None:
-        raise SoftTimeLimitExceeded
-
     assert db.sql_mode  # otherwise asked for in the middle
-    monkeypatch.setattr(MySQLConverter, "to_mysql", struck)
+    monkeypatch.setattr(MySQLConverter, "to_mysql", strike)
     with pytest.raises(SoftTimeLimitExceeded):
         db.cursor().execute("SELECT %s", (1,))
 

@@ -14,6 +14,7 @@ from taskconn.drivers import load
 from taskconn.errors import InvalidSettingsError, TaintedConnectionError
 from tests.drivers.rows import target_of
 from tests.support.databases import MySQLDatabase
+from tests.support.limits import SoftTimeLimitExceeded
 from tests.support.process import Script
 
 if importlib.util.find_spec("MySQLdb") is None:
@@ -89,10 +90,6 @@ def test_cursor_of_ones_own_class_stays_one(db: Any) -> None:
 
 def test_interrupted_fetch_of_a_stream_taints(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row lost to an interrupt is not skipped in silence."""
-
-    class SoftTimeLimitExceeded(Exception):  # noqa: N818 -- as Celery's is called
-        pass
-
     cursor = db.cursor(MySQLdb.cursors.SSCursor)
     cursor.execute("SELECT seq FROM seq_1_to_3")
     original = type(db).touching

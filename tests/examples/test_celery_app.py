@@ -3,22 +3,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-import pytest
-
-from tests.support.databases import MySQLDatabase, RedisDatabase
+from tests.support.databases import MySQLDatabase
 from tests.support.process import ROOT, Script
 
 FOLDER = ROOT / "examples" / "celery_app"
 
 StartScript = Callable[..., Script]
-
-
-@pytest.fixture
-def environ(mysql_database: MySQLDatabase, redis_db: RedisDatabase) -> dict[str, str]:
-    """Give the variables that the application reads, with its tables made."""
-    for statement in filter(str.strip, (FOLDER / "schema.sql").read_text().split(";")):
-        mysql_database.query(statement)
-    return {"BROKER_URL": redis_db.url, "SHOP_URL": mysql_database.url}
 
 
 def test_orders_are_taken_as_a_whole_or_not_at_all(

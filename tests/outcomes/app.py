@@ -3,9 +3,9 @@
 # ruff: noqa: D103 -- the names of the tasks say what they do
 from __future__ import annotations
 
+import functools
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +16,9 @@ from celery.signals import task_postrun, task_revoked
 
 from taskconn import with_db
 from tests.drivers.rows import ROWS, Row
-from tests.outcomes.bodies import say, wait_for_file, wait_in_python, wait_in_statement, write
+from tests.outcomes.bodies import say, write
 from tests.outcomes.storm import Storm, leased, rage
+from tests.outcomes.ways import WAYS, Way
 
 app = Celery("outcomes")
 app.conf.update(json.loads(os.environ["OUTCOMES_SETTINGS"]))
@@ -67,23 +68,21 @@ def _make(body: Body, row: Row, injection: dict[str, Any], options: dict[str, An
     app.task(bind=True, base=Told, name=name, **options)(with_db(row.name, **injection)(run))
 
 
-# -- what functions do by themselves -----------------------------------------------------------------------------------
+def _of_both(body: Way) -> Body:
+    @functools.wraps(body)
+    def run(task: Any, row: Row, db: Any, key: str) -> Any:
+        return body(row, db, key, SoftTimeLimitExceeded)
+
+    return run
 
 
-@way()
-def returns(task: Any, row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
+for _body, _injection in WAYS:
+    way(injection=_injection)(_of_both(_body))
 
 
 @way()
 def returns_again(task: Any, row: Row, db: Any, key: str) -> None:
     write(row, db, key, 1)
-
-
-@way()
-def raises(task: Any, row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    raise ValueError(key)
 
 
 @way(default_retry_delay=0)
@@ -124,84 +123,12 @@ def replaces_and_keeps(task: Any, row: Row, db: Any, key: str) -> None:
     raise task.replace(app.signature(f"returns_again.{row.name}", args=(key,)))
 
 
-@way(injection={"commit_on": (ValueError,)})
-def raises_and_keeps(task: Any, row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    raise ValueError(key)
-
-
-@way(injection={"rollback_on": lambda result: result is False})
-def returns_failure(task: Any, row: Row, db: Any, key: str) -> bool:
-    write(row, db, key)
-    return False
-
-
-@way()
-def exits(task: Any, row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    sys.exit(3)
-
-
-@way()
-def raises_keyboard_interrupt(task: Any, row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    raise KeyboardInterrupt
-
-
 @way()
 def raises_greenlet_exit(task: Any, row: Row, db: Any, key: str) -> None:
     from greenlet import GreenletExit
 
     write(row, db, key)
     raise GreenletExit
-
-
-# -- what strikes them -------------------------------------------------------------------------------------------------
-
-
-@way()
-def waits(task: Any, row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    say("in-transaction", key)
-    wait_in_python()
-
-
-@way()
-def waits_in_statement(task: Any, row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    say("in-transaction", key)
-    wait_in_statement(row, db, 2.0)
-    wait_in_python()
-
-
-@way()
-def swallows(task: Any, row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    try:
-        wait_in_python()
-    except SoftTimeLimitExceeded:
-        say("swallowed", key)
-
-
-@way()
-def asks_again(task: Any, row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    try:
-        wait_in_statement(row, db, 2.0)
-        wait_in_python()
-    except SoftTimeLimitExceeded:
-        answer, right = row.ask(db, 3)
-        say("asked-again", key, "right" if answer == right else "wrong")
-
-
-@way()
-def waits_for_release(task: Any, row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    say("in-transaction", key)
-    wait_for_file(os.environ["OUTCOMES_RELEASE"])
-
-
-# -- the fuzz ----------------------------------------------------------------------------------------------------------
 
 
 @app.task(name="storm")

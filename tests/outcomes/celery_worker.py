@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 import uuid
@@ -17,45 +16,25 @@ from celery.result import AsyncResult
 
 from examples.servers import RedisServer
 from tests.outcomes.places import Place
+from tests.outcomes.told import PATIENCE_S, Told
 from tests.support.process import Script
 
-#: Longest wait for an event that comes within moments on a quiet machine, in seconds.
-PATIENCE_S = 60.0
 
-
-class CeleryWorker:
+class CeleryWorker(Told):
     """
     Run a worker, whose aliases are the drivers' names.
 
     Attributes:
-        script: Its process and its output.
-        places: Where its tasks write.
         client: App that sends.
-        folder: Where the worker's log is, and the book of its tasks.
     """
 
     def __init__(self, script: Script, places: Mapping[str, Place], client: Celery, folder: Path) -> None:
-        self.folder = folder
-        self.script = script
-        self.places = places
+        super().__init__(script, places, folder)
         self.client = client
 
     def send(self, way: str, driver: str, key: str, **options: Any) -> AsyncResult[Any]:
         """Send one task."""
         return self.client.send_task(f"{way}.{driver}", (key,), **options)
-
-    def said(self, key: str) -> list[str]:
-        """List what was said of a task so far, in order: ``"after_commit"``, ``"on_failure ValueError"``, ..."""
-        found = re.findall(rf"^SAY (\S+) {re.escape(key)}\b ?(.*)$", self.script.output, re.MULTILINE)
-        return [" ".join(filter(None, words)) for words in found]
-
-    def wait_for(self, words: str, key: str, *, count: int = 1) -> None:
-        """Wait until *words* were said of a task."""
-        what, _, rest = words.partition(" ")
-        try:
-            self.script.wait_for(rf"^SAY {what} {re.escape(key)}\b ?{rest}", PATIENCE_S, count=count)
-        except AssertionError:
-            raise AssertionError(f"{key}: no {words!r} among {self.said(key)}; see {self.script.log_path}") from None
 
     def ended(self, result: AsyncResult[Any]) -> str:
         """Wait for a task's end; gives its state, and its error's name."""

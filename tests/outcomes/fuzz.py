@@ -25,6 +25,7 @@ from taskconn._registry import Registry
 from taskconn.driver import Driver
 from tests.drivers.rows import ROWS, target_of
 from tests.outcomes.storm import Ignored, Storm, leased, verdict
+from tests.support.bolt import Bolt, Interrupt
 
 #: A unit of work that takes longer is a hang, in seconds; one that takes the other is ended, with its stack shown.
 _HANG_S, _END_S = 10.0, 60.0
@@ -33,37 +34,20 @@ _HANG_S, _END_S = 10.0, 60.0
 _MEASURED = 0.1
 
 
-class Interrupt(Exception):  # noqa: N818 -- like a soft time limit, it is no error of the program's
-    """Strike at a random moment."""
-
-
-class Bolt(logging.Handler):
+class LoggedBolt(Bolt, logging.Handler):
     """
     Strike once, and know it; also where a shield has dropped the signal, which it logs.
 
     Attributes:
-        has_struck: Has the signal come?
         was_dropped: Has a shield dropped it?
     """
 
-    has_struck = was_dropped = False
+    was_dropped = False
 
     def arm(self, delay_s: float) -> None:
         """Strike after *delay_s*."""
-        self.has_struck = self.was_dropped = False
-        signal.setitimer(signal.ITIMER_REAL, delay_s)
-
-    def disarm(self) -> None:
-        """Strike now if it is late (Python may hear a signal some calls after it came), else never."""
-        remaining_s, _ = signal.setitimer(signal.ITIMER_REAL, 0)
-        deadline = time.monotonic() + 1
-        while not remaining_s and not self.has_struck and time.monotonic() < deadline:
-            time.sleep(0.0001)
-
-    def strike(self, *_: object) -> None:
-        """Handle the signal."""
-        self.has_struck = True
-        raise Interrupt
+        self.was_dropped = False
+        super().arm(delay_s)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hear that a shield dropped it."""
@@ -71,7 +55,7 @@ class Bolt(logging.Handler):
             self.has_struck = self.was_dropped = True
 
 
-_bolt = Bolt()
+_bolt = LoggedBolt()
 _ignored = Ignored()
 
 

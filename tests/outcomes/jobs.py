@@ -3,8 +3,7 @@
 # ruff: noqa: D103 -- the names of the jobs say what they do
 from __future__ import annotations
 
-import os
-import sys
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +16,9 @@ import taskconn.rq
 from taskconn import with_db
 from taskconn._context import current_task
 from tests.drivers.rows import ROWS, Row
-from tests.outcomes.bodies import say, wait_for_file, wait_in_python, wait_in_statement, write
+from tests.outcomes.bodies import say, write
 from tests.outcomes.storm import Storm, leased, rage
+from tests.outcomes.ways import WAYS, Way
 
 Body = Callable[[Row, Any, str], Any]
 
@@ -66,18 +66,16 @@ def _attempt() -> int:
     return job.number_of_retries or int(job.meta.get("attempt", 0))
 
 
-# -- what functions do by themselves -----------------------------------------------------------------------------------
+def _of_both(body: Way) -> Body:
+    @functools.wraps(body)
+    def run(row: Row, db: Any, key: str) -> Any:
+        return body(row, db, key, JobTimeoutException)
+
+    return run
 
 
-@way()
-def returns(row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-
-
-@way()
-def raises(row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    raise ValueError(key)
+for _body, _injection in WAYS:
+    way(**_injection)(_of_both(_body))
 
 
 @way()
@@ -97,78 +95,6 @@ def raises_once(row: Row, db: Any, key: str) -> None:
     write(row, db, key, attempt)
     if not attempt:
         raise ValueError(key)
-
-
-@way(commit_on=(ValueError,))
-def raises_and_keeps(row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    raise ValueError(key)
-
-
-@way(rollback_on=lambda result: result is False)
-def returns_failure(row: Row, db: Any, key: str) -> bool:
-    write(row, db, key)
-    return False
-
-
-@way()
-def exits(row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    sys.exit(3)
-
-
-@way()
-def raises_keyboard_interrupt(row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    raise KeyboardInterrupt
-
-
-# -- what strikes them -------------------------------------------------------------------------------------------------
-
-
-@way()
-def waits(row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    say("in-transaction", key)
-    wait_in_python()
-
-
-@way()
-def waits_in_statement(row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    say("in-transaction", key)
-    wait_in_statement(row, db, 2.0)
-    wait_in_python()
-
-
-@way()
-def swallows(row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    try:
-        wait_in_python()
-    except JobTimeoutException:
-        say("swallowed", key)
-
-
-@way()
-def asks_again(row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    try:
-        wait_in_statement(row, db, 2.0)
-        wait_in_python()
-    except JobTimeoutException:
-        answer, right = row.ask(db, 3)
-        say("asked-again", key, "right" if answer == right else "wrong")
-
-
-@way()
-def waits_for_release(row: Row, db: Any, key: str) -> None:
-    write(row, db, key)
-    say("in-transaction", key)
-    wait_for_file(os.environ["OUTCOMES_RELEASE"])
-
-
-# -- the fuzz ----------------------------------------------------------------------------------------------------------
 
 
 def storm(key: str, name: str, seed: int) -> None:

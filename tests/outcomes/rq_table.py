@@ -1,15 +1,14 @@
-"""The table of outcomes under RQ: a case is enqueued for every driver at once, and read back from the database."""
+"""The table of outcomes under RQ, and the workers that run its jobs."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from rq.command import send_kill_horse_command, send_stop_job_command
 from rq.job import Job
 
 from tests.drivers.rows import ROWS
-from tests.outcomes.celery_worker import PATIENCE_S
+from tests.outcomes import table
 from tests.outcomes.places import Place
+from tests.outcomes.told import PATIENCE_S, Told
 from tests.support.databases import RedisDatabase
 from tests.support.process import Script
 
@@ -30,63 +30,37 @@ COMMITTED = ["after_commit", "on_success"]
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(table.Case):
     """
     One row of the table.
 
     Attributes:
-        way: What the job does, in `jobs.py`.
-        rows: Attempts whose row is in the database afterwards.
-        state: RQ's, and the error's name.
-        said: Which callbacks run.
-        options: Of `enqueue`.
         command: Sent once the job is in its transaction: ``"stop"``, ``"kill"``.
-        elsewhere: Drivers with which it ends in another way, and how.
     """
 
-    way: str
-    rows: list[int]
-    state: str
-    said: list[str]
-    options: dict[str, Any] = field(default_factory=dict)
     command: str = ""
-    elsewhere: Mapping[str, Case] = field(default_factory=dict)
+
+    @property
+    def is_struck(self) -> bool:
+        return bool(self.command)
 
 
-class Workers:
+class Workers(Told):
     """
     Run several workers, whose aliases are the drivers' names.
 
     Attributes:
-        script: Their common parent and its output.
-        places: Where jobs write.
-        queue: Where they are enqueued.
-        folder: Where the workers' log is, and the book of their jobs.
+        queue: Where jobs are enqueued.
     """
 
     def __init__(self, script: Script, places: Mapping[str, Place], queue: Queue, folder: Path) -> None:
-        self.folder = folder
-        self.script = script
-        self.places = places
+        super().__init__(script, places, folder)
         self.queue = queue
 
     def enqueue(self, way: str, driver: str, key: str, **options: Any) -> Job:
         """Enqueue one job."""
         callbacks = {name: Callback(f"{_JOBS}.told_{name[3:]}") for name in ("on_success", "on_failure", "on_stopped")}
         return self.queue.enqueue(f"{_JOBS}.{way}_{driver}", args=(key,), **callbacks, **options)
-
-    def said(self, key: str) -> list[str]:
-        """List what was said of a job so far, in order: ``"after_commit"``, ``"on_failure ValueError"``, ..."""
-        found = re.findall(rf"^SAY (\S+) {re.escape(key)}\b ?(.*)$", self.script.output, re.MULTILINE)
-        return [" ".join(filter(None, words)) for words in found]
-
-    def wait_for(self, words: str, key: str, *, count: int = 1) -> None:
-        """Wait until *words* were said of a job."""
-        what, _, rest = words.partition(" ")
-        try:
-            self.script.wait_for(rf"^SAY {what} {re.escape(key)}\b ?{rest}", PATIENCE_S, count=count)
-        except AssertionError:
-            raise AssertionError(f"{key}: no {words!r} among {self.said(key)}; see {self.script.log_path}") from None
 
     def ended(self, job: Job) -> str:
         """Wait for a job's end; gives its state, and its error's name."""
@@ -113,49 +87,25 @@ def _describe(job: Job) -> str:
     return f"{status.value} {name.partition(':')[0].rpartition('.')[2]}"
 
 
-class Batch:
+class Batch(table.Batch):
     """One case, enqueued for every driver at once."""
 
-    _counter = itertools.count()
+    case: Case
+    worker: Workers
 
-    def __init__(self, case: Case, workers: Workers) -> None:
-        self.case = case
-        self.workers = workers
-        self._sent: dict[str, tuple[str, Job]] = {}
-        self._problems: dict[str, AssertionError] = {}
-        for name in ROWS:
-            key = f"{case.way}-{name}-{next(self._counter)}"
-            self._sent[name] = key, workers.enqueue(case.way, name, key, **case.options)
-        if case.command:
-            for name in ROWS:
-                self._command(name)
+    def send(self, name: str, key: str) -> Job:
+        return self.worker.enqueue(self.case.way, name, key, **self.case.options)
 
-    def check(self, name: str) -> None:
-        """Wait for the end of one driver's job, and compare."""
-        if name in self._problems:
-            raise self._problems[name]
-        case, (key, job) = self.case.elsewhere.get(name, self.case), self._sent[name]
-        for words in set(case.said):
-            self.workers.wait_for(words, key, count=case.said.count(words))
-        state = self.workers.state(job, case.state)
-        rows = [int(value.rpartition(" ")[2]) for value in self.workers.places[name].values(f"{key} ")]
-        kept = case.rows if ROWS[name].driver.transactional else sorted({*case.rows, 0})
-        said = sorted(words for words in self.workers.said(key) if words != "in-transaction")
-        assert (rows, state, said) == (kept, case.state, sorted(case.said))
-
-    def _command(self, name: str) -> None:
-        key, job = self._sent[name]
-        try:
-            self.workers.wait_for("in-transaction", key)
-        except AssertionError as problem:
-            self._problems[name] = problem
-            return
+    def strike(self, sent: Job) -> None:
         if self.case.command == "stop":
-            send_stop_job_command(job.connection, job.id)
+            send_stop_job_command(sent.connection, sent.id)
         else:
-            job.refresh()
-            assert job.worker_name is not None
-            send_kill_horse_command(job.connection, job.worker_name)
+            sent.refresh()
+            assert sent.worker_name is not None
+            send_kill_horse_command(sent.connection, sent.worker_name)
+
+    def state(self, sent: Job, case: Case) -> str:
+        return self.worker.state(sent, case.state)
 
 
 @contextmanager

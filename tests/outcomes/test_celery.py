@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from examples.servers import RedisServer
 from tests.drivers.rows import ROWS
 from tests.outcomes.celery_table import COMMITTED, Batch, Case
-from tests.outcomes.celery_worker import CeleryWorker, celery_worker
-from tests.outcomes.places import Place
+from tests.outcomes.table import each_case
 
 #: Celery sends the next attempt before it stores that this one is retried, which may overwrite what that one stored.
 _RETRIED = ["on_retry", "ran RETRY", *COMMITTED]
@@ -31,22 +27,8 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def worker(
-    redis_server: RedisServer, places: dict[str, Place], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[CeleryWorker]:
-    """Give one worker for all cases, with as many children as there are drivers."""
-    with celery_worker(redis_server, places, tmp_path_factory.mktemp("worker"), "-c", str(len(ROWS))) as started:
-        yield started
-
-
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
-def batch(request: pytest.FixtureRequest, worker: CeleryWorker) -> Batch:
-    """Give one case, under way for every driver."""
-    return Batch(request.param, worker)
-
-
 @pytest.mark.parametrize("name", ROWS)
+@each_case(CASES)
 def test_outcome(batch: Batch, name: str) -> None:
     """A task's rows are there if and only if its function returned, or ended as `commit_on` says; so are callbacks."""
     batch.check(name)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from examples.servers import RedisServer
 from tests.drivers.rows import ROWS
 from tests.outcomes.celery_table import COMMITTED, Batch, Case
-from tests.outcomes.celery_worker import CeleryWorker, celery_worker
-from tests.outcomes.places import Place
+from tests.outcomes.table import each_case
 
 _SOFT = {"soft_time_limit": 1.0}
 _HARD = {"time_limit": 1.2}
@@ -52,22 +48,8 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def worker(
-    redis_server: RedisServer, places: dict[str, Place], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[CeleryWorker]:
-    """Give one worker for all cases, with as many children as there are drivers."""
-    with celery_worker(redis_server, places, tmp_path_factory.mktemp("worker"), "-c", str(len(ROWS))) as started:
-        yield started
-
-
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
-def batch(request: pytest.FixtureRequest, worker: CeleryWorker) -> Batch:
-    """Give one case, under way for every driver."""
-    return Batch(request.param, worker)
-
-
 @pytest.mark.parametrize("name", ROWS)
+@each_case(CASES)
 def test_outcome(batch: Batch, name: str) -> None:
     """Whatever strikes a task, its rows are gone unless it returned, and the task system is told the truth."""
     batch.check(name)

@@ -11,6 +11,7 @@ from tests.drivers.rows import ROWS
 from tests.outcomes.celery_table import COMMITTED, Batch, Case
 from tests.outcomes.celery_worker import CeleryWorker, celery_worker
 from tests.outcomes.places import Place
+from tests.outcomes.table import each_case
 
 CASES = {
     "return": Case("returns", [0], "SUCCESS", COMMITTED),
@@ -29,13 +30,8 @@ def worker(
         yield started
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
-def batch(request: pytest.FixtureRequest, worker: CeleryWorker) -> Batch:
-    """Give one case, under way for every driver."""
-    return Batch(request.param, worker)
-
-
 @pytest.mark.parametrize("name", ROWS)
+@each_case(CASES)
 def test_outcome(batch: Batch, name: str) -> None:
     """A greenlet that is cut off or killed in its transaction leaves no row, and Celery is told the truth."""
     batch.check(name)

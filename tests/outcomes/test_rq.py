@@ -11,6 +11,7 @@ from examples.servers import RedisServer
 from tests.drivers.rows import ROWS
 from tests.outcomes.places import Place
 from tests.outcomes.rq_table import COMMITTED, Batch, Case, Workers, rq_workers
+from tests.outcomes.table import each_case
 from tests.support.databases import empty_redis_database
 
 _LIMIT = {"job_timeout": 1}
@@ -58,13 +59,14 @@ def workers(
             yield started
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
+@pytest.fixture(scope="module")
 def batch(request: pytest.FixtureRequest, workers: Workers) -> Batch:
     """Give one case, under way for every driver."""
     return Batch(request.param, workers)
 
 
 @pytest.mark.parametrize("name", ROWS)
+@each_case(CASES)
 def test_outcome(batch: Batch, name: str) -> None:
     """A job's rows are there if and only if its function returned, or ended as `commit_on` says; so are callbacks."""
     batch.check(name)

@@ -15,10 +15,30 @@ from tests.drivers.rows import ROWS
 from tests.outcomes.celery_worker import celery_worker
 from tests.outcomes.places import Place
 from tests.outcomes.rq_table import Batch, Case, Workers, rq_workers
+from tests.outcomes.table import each_case
+from tests.outcomes.told import Told
 from tests.support.databases import empty_redis_database
 
 #: Rows and callbacks of a task, by its driver.
 Ended = dict[str, tuple[list[str], list[str]]]
+
+
+def _ended(worker: Told, keys: dict[str, str]) -> Ended:
+    return {
+        name: (
+            worker.places[name].values(f"{key} "),
+            [words for words in worker.said(key) if words == "after_commit"],
+        )
+        for name, key in keys.items()
+    }
+
+
+def _judge(name: str, ended: Ended, *, returns: bool) -> None:
+    rows, called = ended[name]
+    assert called == (["after_commit"] if returns else [])
+    if ROWS[name].driver.transactional:
+        assert len(rows) == (1 if returns else 0)
+
 
 #: How Celery's worker is told to go, what its tasks do meanwhile, and whether they return.
 SHUTDOWNS = {
@@ -49,21 +69,15 @@ def shut_down(
             worker.script.wait_for("Warm shutdown")
             (folder / "release").touch()
         worker.script.wait(60)
-        return request.param, {
-            name: (places[name].values(f"{key} "), [words for words in worker.said(key) if words == "after_commit"])
-            for name, key in keys.items()
-        }
+        return request.param, _ended(worker, keys)
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_celery_shutdown(shut_down: tuple[str, Ended], name: str) -> None:
     """A task that a warm shutdown lets return is committed; one that a cold or soft one ends is rolled back."""
     kind, ended = shut_down
-    rows, called = ended[name]
 
-    assert called == (["after_commit"] if SHUTDOWNS[kind][3] else [])
-    if ROWS[name].driver.transactional:
-        assert len(rows) == (1 if SHUTDOWNS[kind][3] else 0)
+    _judge(name, ended, returns=SHUTDOWNS[kind][3])
 
 
 #: How RQ's workers are told to go, what their jobs do meanwhile, and whether they return: worker, way, times told.
@@ -101,24 +115,15 @@ def rq_shut_down(
             (folder / "release").touch()
         _, left = psutil.wait_procs(told.values(), 60)
         assert not left, workers.script.output
-        return request.param, {
-            name: (
-                places[name].values(f"{key} "),
-                [words for words in workers.said(key) if words == "after_commit"],
-            )
-            for name, key in keys.items()
-        }
+        return request.param, _ended(workers, keys)
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_rq_shutdown(rq_shut_down: tuple[str, Ended], name: str) -> None:
     """A job that a warm shutdown lets return is committed; one that a cold one or Heroku's ends is rolled back."""
     kind, ended = rq_shut_down
-    rows, called = ended[name]
 
-    assert called == (["after_commit"] if RQ_SHUTDOWNS[kind][3] else [])
-    if ROWS[name].driver.transactional:
-        assert len(rows) == (1 if RQ_SHUTDOWNS[kind][3] else 0)
+    _judge(name, ended, returns=RQ_SHUTDOWNS[kind][3])
 
 
 @pytest.fixture(scope="module")
@@ -139,13 +144,14 @@ THROWN = {
 }
 
 
-@pytest.fixture(scope="module", params=THROWN.values(), ids=THROWN)
-def thrown(request: pytest.FixtureRequest, timers: Workers) -> Batch:
+@pytest.fixture(scope="module")
+def batch(request: pytest.FixtureRequest, timers: Workers) -> Batch:
     """Give one case, under way for every driver."""
     return Batch(request.param, timers)
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_limit_from_another_thread(thrown: Batch, name: str) -> None:
+@each_case(THROWN)
+def test_limit_from_another_thread(batch: Batch, name: str) -> None:
     """`TimerDeathPenalty` throws into the thread that works: rolled back, and RQ is told of its timeout."""
-    thrown.check(name)
+    batch.check(name)

@@ -8,15 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-import pymysql
 import redis
 
-from examples.servers import Backend, MariaDB, MySQLServer, PostgreSQL, PostgreSQLServer, RedisServer, Session
+from examples.servers import Backend, MySQLServer, PostgreSQLServer, RedisServer, Session
 
 
 @dataclass(frozen=True)
-class MySQLDatabase:
+class Database:
     """
     A database that exists for one test.
 
@@ -25,27 +23,29 @@ class MySQLDatabase:
         name: Its name.
     """
 
-    server: MySQLServer
+    server: Any
     name: str
 
     @property
     def url(self) -> str:
         """Its taskconn URL, over TCP."""
-        return self.server.url(self.name)
+        return str(self.server.url(self.name))
 
-    @property
-    def unix_url(self) -> str:
-        """Its taskconn URL, over the Unix socket; only on a private server."""
-        assert isinstance(self.server, MariaDB), "a server that is named in the environment is reached over TCP alone"
-        return self.server.unix_url(self.name)
-
-    def connect(self, **arguments: Any) -> pymysql.connections.Connection[Any]:
-        """Open a plain PyMySQL connection to it; the test closes it."""
+    def connect(self, **arguments: Any) -> Any:
+        """Open a plain connection of the client library to it; the test closes it."""
         return self.server.connect(self.name, **arguments)
 
     def query(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """Run one statement in it on a connection of its own, commit it, and return its rows."""
-        return self.server.query(sql, arguments, database=self.name)
+        rows: list[tuple[Any, ...]] = self.server.query(sql, arguments, database=self.name)
+        return rows
+
+
+@dataclass(frozen=True)
+class MySQLDatabase(Database):
+    """A database of MariaDB or MySQL."""
+
+    server: MySQLServer
 
     def sessions(self) -> list[Session]:
         """List the sessions that use it."""
@@ -64,38 +64,10 @@ def fresh_mysql_database(server: MySQLServer) -> Iterator[MySQLDatabase]:
 
 
 @dataclass(frozen=True)
-class PostgreSQLDatabase:
-    """
-    A database that exists for one test.
-
-    Attributes:
-        server: The server that it is on; private, or named in the environment.
-        name: Its name.
-    """
+class PostgreSQLDatabase(Database):
+    """A database of PostgreSQL."""
 
     server: PostgreSQLServer
-    name: str
-
-    @property
-    def url(self) -> str:
-        """Its taskconn URL, over TCP."""
-        return self.server.url(self.name)
-
-    @property
-    def unix_url(self) -> str:
-        """Its taskconn URL, over the Unix socket; only on a private server."""
-        assert isinstance(self.server, PostgreSQL), (
-            "a server that is named in the environment is reached over TCP alone"
-        )
-        return self.server.unix_url(self.name)
-
-    def connect(self, **arguments: Any) -> psycopg.Connection[Any]:
-        """Open a plain psycopg connection to it; the test closes it."""
-        return self.server.connect(self.name, **arguments)
-
-    def query(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        """Run one statement in it on a connection of its own, commit it, and return its rows."""
-        return self.server.query(sql, arguments, database=self.name)
 
     def sessions(self) -> list[Backend]:
         """List the sessions that use it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,6 +11,7 @@ import pytest
 
 from taskconn.drivers.psycopg import Connection
 from taskconn.errors import TaintedConnectionError
+from tests.drivers.postgresql.clients import drop_while_it_waits
 from tests.drivers.psycopg.client import driver
 from tests.support.databases import PostgreSQLDatabase
 from tests.support.limits import SoftTimeLimitExceeded
@@ -137,21 +137,6 @@ def test_value_that_cannot_be_sent_is_no_interrupt(db: Connection) -> None:
 
 def test_dropping_wakes_who_waits(db: Connection) -> None:
     """A thread in the middle of a query gets psycopg's error when its connection is invalidated by another."""
-    errors: list[BaseException] = []
+    error = drop_while_it_waits(driver, db, lambda: _execute(db))
 
-    def ask() -> None:
-        try:
-            _execute(db)
-        except psycopg.Error as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    deadline = time.monotonic() + 5
-    while not driver.has_pending_reply(db) and time.monotonic() < deadline:
-        time.sleep(0.001)
-    driver.invalidate(db)
-    thread.join(5)
-
-    assert not thread.is_alive()
-    assert errors
+    assert isinstance(error, psycopg.Error)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
-import time
 from typing import Any
 
 import psycopg2
@@ -14,6 +12,7 @@ from psycopg2 import extensions as ext
 
 from taskconn.drivers.psycopg2 import Connection
 from taskconn.errors import TaintedConnectionError
+from tests.drivers.postgresql.clients import drop_while_it_waits
 from tests.drivers.psycopg2.client import driver, url_of
 from tests.drivers.rows import target_of
 from tests.support.databases import PostgreSQLDatabase
@@ -70,21 +69,6 @@ def test_silent_server_leaves_no_connection_behind(postgresql_database: PostgreS
 
 def test_dropping_wakes_who_waits(db: Connection) -> None:
     """A thread in the middle of a query gets psycopg2's error when its connection is invalidated by another."""
-    errors: list[BaseException] = []
+    error = drop_while_it_waits(driver, db, lambda: db.cursor().execute("SELECT pg_sleep(10)"))
 
-    def ask() -> None:
-        try:
-            db.cursor().execute("SELECT pg_sleep(10)")
-        except psycopg2.Error as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    deadline = time.monotonic() + 5
-    while not driver.has_pending_reply(db) and time.monotonic() < deadline:
-        time.sleep(0.001)
-    driver.invalidate(db)
-    thread.join(5)
-
-    assert not thread.is_alive()
-    assert errors
+    assert isinstance(error, psycopg2.Error)

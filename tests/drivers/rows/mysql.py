@@ -81,9 +81,6 @@ class MySQLConnectorRow(PyMySQLRow):
         assert cursor.fetchone() == (1,)
         return cursor
 
-    def rest(self, reader: Any) -> list[Any]:
-        return [value for (value,) in reader.fetchall()]
-
     def session_id(self, connection: Any) -> str:
         with connection.cursor(buffered=True) as cursor:
             cursor.execute("SELECT CONNECTION_ID()")
