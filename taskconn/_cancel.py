@@ -141,6 +141,11 @@ class Canceller:
         return lambda statement: self._driver.ask(second, statement, self._timeout_s)
 
     @property
+    def errors(self) -> tuple[type[BaseException], ...]:
+        """What the client raises."""
+        return self._driver.errors
+
+    @property
     def session_id(self) -> int:
         """The server's number of the session."""
         return int(self._pooled.identity or 0)
@@ -175,11 +180,25 @@ def _cancel_mysql(interrupted: Canceller, ask: _Ask) -> bool:
     uptime = ask("SHOW GLOBAL STATUS LIKE 'Uptime'")
     if not uptime or int(_text(uptime[0][1])) + 1 < interrupted.age_s:
         return False
-    place = f"HOST LIKE '%:{interrupted.port}'" if interrupted.port else "HOST = 'localhost'"
-    if not ask(_MYSQL_RUNS.format(id=interrupted.session_id, place=place)):
+    if not _runs_in_mysql(interrupted, ask):
         return False
     ask(f"KILL QUERY {interrupted.session_id}")
     return True
+
+
+def _runs_in_mysql(interrupted: Canceller, ask: _Ask) -> bool:
+    """Tell whether the session is there, and in a statement, also while the server's disk is full."""
+    place = f"HOST LIKE '%:{interrupted.port}'" if interrupted.port else "HOST = 'localhost'"
+    try:
+        return bool(ask(_MYSQL_RUNS.format(id=interrupted.session_id, place=place)))
+    except interrupted.errors:  # MariaDB writes that table's rows to its disk, for whose room the statement may wait
+        rows = [list(map(_text, row[:5])) for row in ask("SHOW PROCESSLIST")]
+    return any(
+        session_id == str(interrupted.session_id)
+        and (host.endswith(f":{interrupted.port}") if interrupted.port else host == "localhost")
+        and command in ("Query", "Execute", "Fetch")
+        for session_id, _, host, _, command in rows
+    )
 
 
 def _cancel_postgresql(interrupted: Canceller, ask: _Ask) -> bool:

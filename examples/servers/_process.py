@@ -77,6 +77,8 @@ class PrivateServer:
     stop_code = 0
     #: Who runs it; None is the user of this process.
     user_id: User | None = None
+    #: Where its folder is made; None is where temporary files are.
+    place: Path | None = None
 
     def __init__(self) -> None:
         self.port = 0
@@ -183,7 +185,7 @@ class PrivateServer:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def _make_folder(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=f"taskconn-{self.kind}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"taskconn-{self.kind}-", dir=self.place))
         self._owner_pid = os.getpid()
         atexit.register(self.stop)
         try:

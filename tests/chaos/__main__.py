@@ -11,12 +11,13 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.chaos.run import FAKETIME, Verdict, run
+from tests.chaos.run import Verdict, run
+from tests.chaos.stage import impossible
 from tests.chaos.systems import SYSTEMS
 
 #: Seeds, transfers and seconds of faults of each run.
 _SEEDS = 28
-_TRANSFERS = 100
+_TRANSFERS = 150
 _FAULTS_S = 25.0
 
 #: Runs of the control: with a connection by hand, over the same seeds.
@@ -50,7 +51,7 @@ is killed between its commit and its answer, and nothing else fails.
 |---|---|
 {failure_rows}
 
-Not possible on the machine of this run: {impossible}. Not tried yet: a full disk on the server.
+Not possible on the machine of this run: {impossible}.
 """  # noqa: E501 -- a line of Markdown
 
 _COLUMNS = (
@@ -119,7 +120,7 @@ def _page(verdicts: list[Verdict], controls: list[Verdict]) -> str:
         control=_table(controls),
         fault_rows="\n".join(f"| `{name}` | {times} |" for name, times in faults.most_common()),
         failure_rows="\n".join(f"| `{name}` | {times} |" for name, times in failures.most_common()),
-        impossible="nothing" if FAKETIME else "clock jumps, for libfaketime is not installed",
+        impossible=", ".join(f"`{fault}` ({reason})" for fault, reason in impossible().items()) or "nothing",
     )
 
 

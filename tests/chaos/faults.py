@@ -18,8 +18,9 @@ import pymysql
 from examples.servers import MariaDB, PostgreSQL, Redis
 from tests.chaos.toxic import Toxic
 from tests.guard.rabbitmq import RabbitMQ
+from tests.support.disk import Disk
 
-__all__ = ["Place", "Victim", "inject"]
+__all__ = ["WAITS_FOR_ROOM", "Place", "Victim", "inject"]
 
 
 class Victim(Protocol):
@@ -42,6 +43,7 @@ class Place:
         broker: The broker.
         worker: The worker that runs at the moment.
         clock: File that libfaketime reads in the worker; None where it is not installed.
+        disk: What the database server has its data on; None where no small one can be mounted.
     """
 
     database: MariaDB | PostgreSQL
@@ -49,6 +51,7 @@ class Place:
     broker: Redis | RabbitMQ
     worker: Callable[[], Victim]
     clock: Any = None
+    disk: Disk | None = None
     rng: random.Random = field(default_factory=random.Random)
 
     @property
@@ -119,6 +122,34 @@ class Place:
             with contextlib.suppress(*errors):
                 connection.close()
 
+    def fill_disk(self) -> None:
+        """The database server's disk is full for three seconds; every other time PostgreSQL can't write its log."""
+        assert self.disk is not None
+        self.disk.fill()
+        if self.rng.random() < 0.5:
+            self.end_log_segment()
+        time.sleep(3)
+        self.disk.free()
+        self.go_on()
+
+    def end_log_segment(self) -> None:
+        """Have PostgreSQL begin another file of its log: on a full disk it gives up (PANIC), and ends."""
+        if isinstance(self.database, PostgreSQL):
+            with contextlib.suppress(psycopg.Error):
+                self.database.query("SELECT pg_switch_wal()")
+                self.database.query("SELECT pg_logical_emit_message(true, 'chaos', 'anything')")
+
+    def go_on(self) -> None:
+        """After room was made: wake what looks for it once a minute only (MariaDB), start what has ended."""
+        if isinstance(self.database, MariaDB):
+            for row in self.database.query("SHOW PROCESSLIST"):
+                if row[6] == WAITS_FOR_ROOM:
+                    self.database.kill_session(row[0])
+            return
+        while self.database.is_running() and not self.database.is_answering():
+            time.sleep(0.05)
+        self.database.start()
+
     def crash_broker(self) -> None:
         """SIGKILL for the broker, which is started again after a while."""
         self.broker.kill9()
@@ -133,10 +164,13 @@ class Place:
 
     def kinds(self) -> list[Callable[[Place], None]]:
         """List the faults that this machine can do."""
-        return [fault for fault in _WEIGHTS if fault is not Place.jump or self.clock is not None]
+        impossible = {Place.jump: self.clock is None, Place.fill_disk: self.disk is None}
+        return [fault for fault in _WEIGHTS if not impossible.get(fault)]
 
     def heal(self) -> None:
         """Undo whatever was left."""
+        if self.disk is not None:
+            self.disk.free()
         for server in (self.database, self.broker):
             if server.is_running():
                 server.resume()
@@ -145,6 +179,9 @@ class Place:
         self.toxic.thaw()
         self.toxic.bury(0)
 
+
+#: State of a session of MariaDB's that has found the disk full; it looks again after a minute.
+WAITS_FOR_ROOM = "Waiting for someone to free space"
 
 #: So long after a client was lost in a black hole the server notices, in seconds: its keepalive is set to that.
 _KEEPALIVE_S = 4.0
@@ -162,6 +199,7 @@ _WEIGHTS: dict[Callable[[Place], None], int] = {
     Place.black_hole: 2,
     Place.truncate: 4,
     Place.fill_up: 1,
+    Place.fill_disk: 1,
     Place.crash_broker: 1,
     Place.jump: 1,
 }

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 
-from examples.servers import MariaDB, PostgreSQL, Redis
 from tests.chaos import faults, work
-from tests.chaos.systems import HARD_S, SYSTEMS, System
-from tests.chaos.toxic import Toxic
+from tests.chaos.stage import stage
+from tests.chaos.systems import HARD_S, System
 from tests.chaos.work import Transfer
-from tests.guard.rabbitmq import RabbitMQ
 
-__all__ = ["FAKETIME", "Verdict", "run"]
+__all__ = ["Verdict", "judge", "run"]
 
 #: A transfer that has not ended so long after it was sent is taken for lost, and sent again, in seconds.
 _LOST_S = 2.0 * HARD_S
 
-#: Transfers that are sent before earlier ones have ended.
-_IN_FLIGHT = 24
+#: Transfers that are sent before earlier ones have ended: while there are faults, and after them.
 _AT_LEISURE = 8
+_IN_FLIGHT = 24
+
+#: So long the faults last at the least, for each kind comes once, in seconds: the load is to last as long.
+_FAULTS_LAST_S = 20.0
+
+#: Pause before a failed transfer is sent again, in seconds.
+_AGAIN_IN_S = 0.2
 
 #: Longest wait for the rest after the faults, in seconds; only a hang reaches it.
 _REST_S = 180.0
@@ -46,20 +44,6 @@ _NAMED = (
         "(no answer)",
     ),
 )
-
-#: libfaketime, where Debian puts it.
-FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-
-#: Options of the alias: short, as for a service that is to recover in seconds.
-_OPTIONS = (
-    "connect_timeout=2&health_check_interval=1&reconnect_spread=1&settle_timeout=2&acquire_timeout=10&connect_retry=2"
-)
-
-#: Asks the server to sleep for longer than the soft limit, and how clients without limits bound a statement.
-_BY_SERVER = {
-    "mysql": ("SELECT SLEEP(4)", "&read_timeout=6"),
-    "postgresql": ("SELECT pg_sleep(4)", "&tcp_user_timeout=6000"),
-}
 
 
 @dataclass
@@ -138,8 +122,8 @@ def run(
     started = time.monotonic()
     verdict = Verdict(system_name, server_name, seed, number)
     load = work.transfers(seed, number)
-    with _stage(system_name, server_name, by_hand=by_hand, dies=dies) as (system, place):
-        sender = _Sender(system, load, verdict)
+    with stage(system_name, server_name, by_hand=by_hand, dies=dies) as (system, place):
+        sender = _Sender(system, load, verdict, max(faults_s, _FAULTS_LAST_S) if faults_s else 0.0)
         sender.start()
         if faults_s:
             verdict.faults = faults.inject(place, seed, time.monotonic() + faults_s)
@@ -147,75 +131,29 @@ def run(
         verdict.descriptors = _descriptors(system)
         verdict.starts = system.starts
         system.end()
-        _judge(place, load, verdict)
+        judge(place, load, verdict)
     verdict.took_s = time.monotonic() - started
     return verdict
 
 
-#: Servers that are soon full, and keep what they have committed when they are killed.
-_SERVERS: dict[str, Callable[[], MariaDB | PostgreSQL]] = {
-    "mysql": lambda: MariaDB(options=["--max-connections=40"]),
-    "postgresql": lambda: PostgreSQL(settings={"max_connections": "40", "synchronous_commit": "on"}),
-}
-
-
-@contextmanager
-def _stage(system_name: str, server_name: str, *, by_hand: bool, dies: str) -> Iterator[tuple[System, faults.Place]]:
-    sleep, bound = _BY_SERVER[server_name]
-    durable = ("--appendonly", "yes", "--appendfsync", "always")
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        database = stack.enter_context(_SERVERS[server_name]())
-        broker: Redis | RabbitMQ = stack.enter_context(Redis(options=durable))
-        results, kind = broker, SYSTEMS[system_name]
-        database.query("CREATE DATABASE shop")
-        for statement in work.SCHEMA:
-            database.query(statement, database="shop")
-        toxic = stack.enter_context(Toxic((database.host, database.port)))
-        url = urlsplit(database.url("shop"))
-        scheme = "mysql+pymysql" if server_name == "mysql" else "postgresql+psycopg"
-        netloc = f"{url.username}:{url.password}@127.0.0.1:{toxic.port}"
-        plain = url._replace(scheme=scheme, netloc=netloc).geturl()
-        environ = {
-            "CHAOS_FOLDER": str(folder),
-            "CHAOS_SLEEP": sleep,
-            "CHAOS_URL": plain if by_hand else f"{plain}?{_OPTIONS}{bound}",
-        }
-        clock = folder / "clock" if FAKETIME else None
-        if clock is not None:
-            clock.write_text("+0")
-            environ |= {"LD_PRELOAD": str(FAKETIME[0]), "FAKETIME_TIMESTAMP_FILE": str(clock)}
-            environ |= {"FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        if dies:
-            (folder / f"die-{dies}").touch()
-        if kind.has_rabbitmq:
-            broker = stack.enter_context(RabbitMQ())
-            environ["CHAOS_BROKER"] = broker.url()
-        _make_ledger(database)
-        system = kind(results, environ, folder, "transfer_by_hand" if by_hand else "transfer")
-        stack.callback(system.end)
-        system.worker()
-        yield system, faults.Place(database, toxic, broker, system.worker, clock)
-
-
-def _make_ledger(database: MariaDB | PostgreSQL) -> None:
-    """Make the table as `taskconn ledger create` does."""
-    from taskconn import _ledger
-
-    dialect = "mysql" if isinstance(database, MariaDB) else "postgresql"
-    for statement in _ledger.statements(dialect, "default"):
-        database.query(statement, database="shop")
-
-
 class _Sender(threading.Thread):
-    """Send what is to be done, again whatever failed or was lost, until all is done."""
+    """
+    Send what is to be done, again whatever failed or was lost, until all is done.
 
-    def __init__(self, system: System, load: list[Transfer], verdict: Verdict) -> None:
+    Args:
+        system: Does it.
+        load: What is to be done.
+        verdict: Gets what is seen.
+        lasts_s: Seconds over which *load* is spread, unless `finish` comes first.
+    """
+
+    def __init__(self, system: System, load: list[Transfer], verdict: Verdict, lasts_s: float) -> None:
         super().__init__(name="sender", daemon=True)
         self._system, self._verdict = system, verdict
         self._waiting = list(reversed(load))
+        self._pause_s = lasts_s / len(load)
         self._sent_at: dict[Transfer, float] = {}
+        self._again_at: dict[Transfer, float] = {}
         self._hurries = threading.Event()
         self._gives_up = threading.Event()
         self._error: BaseException | None = None
@@ -233,13 +171,18 @@ class _Sender(threading.Thread):
             raise self._error
 
     def run(self) -> None:
+        next_at = time.monotonic()
         try:
-            while (self._waiting or self._sent_at) and not self._gives_up.wait(0.02):
-                # Without haste one at a time, so that the load lasts for as long as the faults do.
-                if self._waiting and len(self._sent_at) < (_IN_FLIGHT if self._hurries.is_set() else _AT_LEISURE):
+            while (self._waiting or self._sent_at or self._again_at) and not self._gives_up.wait(0.02):
+                now, hurries = time.monotonic(), self._hurries.is_set()
+                for transfer, at in list(self._again_at.items()):
+                    if at <= now:
+                        del self._again_at[transfer]
+                        self._send(transfer)
+                has_room = len(self._sent_at) < (_IN_FLIGHT if hurries else _AT_LEISURE)
+                if self._waiting and has_room and (hurries or now >= next_at):
+                    next_at = now + self._pause_s
                     self._send(self._waiting.pop())
-                elif not self._waiting and not self._hurries.is_set() and not self._sent_at:
-                    return
                 for transfer in list(self._sent_at):
                     self._look(transfer)
         except BaseException as error:  # noqa: BLE001 -- told in `finish`
@@ -252,7 +195,8 @@ class _Sender(threading.Thread):
             del self._sent_at[transfer]
         elif outcome or waited_s > _LOST_S:
             self._verdict.failures[outcome or "(no answer)"] += 1
-            self._send(transfer)
+            del self._sent_at[transfer]
+            self._again_at[transfer] = time.monotonic() + _AGAIN_IN_S
 
     def _send(self, transfer: Transfer) -> None:
         self._verdict.executed += 1
@@ -260,7 +204,8 @@ class _Sender(threading.Thread):
         self._sent_at[transfer] = time.monotonic()
 
 
-def _judge(place: faults.Place, load: list[Transfer], verdict: Verdict) -> None:
+def judge(place: faults.Place, load: list[Transfer], verdict: Verdict) -> None:
+    """Read back from the database what became of *load*, and write it into *verdict*."""
     database = place.database
     counts: dict[str, int] = dict(database.query("SELECT id, COUNT(*) FROM transfer GROUP BY id", database="shop"))
     balances: dict[int, int] = dict(database.query("SELECT id, balance FROM account", database="shop"))

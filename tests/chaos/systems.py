@@ -31,6 +31,9 @@ SOFT_S, HARD_S = 3, 5
 #: What a send or a question meets while the broker is down.
 _AWAY = (redis.RedisError, OperationalError, AMQPError, OSError)
 
+#: Beginning of a line in RQ's record of a failure that names the error; further lines may be PostgreSQL's ``HINT:``.
+_NAMES_AN_ERROR = re.compile(r"(\w+\.)+\w+(:|$)|\w+(Error|Exception|Exit|Interrupt)(:|$)|Work-horse|Moved to")
+
 #: "" is "not ended yet", "done" is done; everything else is the failure's name.
 Outcome = str
 
@@ -222,7 +225,7 @@ class RQSystem(System):
         except _AWAY:
             return ""
         text = (result.exc_string or "") if result is not None else ""
-        lines = [line for line in text.splitlines() if re.match(r"[\w.]+(:|$)|Work-horse|Moved to", line)]
+        lines = [line for line in text.splitlines() if _NAMES_AN_ERROR.match(line)]
         return re.split(r":|, at ", lines[-1])[0] if lines else status
 
 

@@ -6,7 +6,7 @@ import os
 import random
 from typing import Any, NamedTuple
 
-__all__ = ["ACCOUNTS", "BALANCE", "SCHEMA", "Transfer", "transfer", "transfers"]
+__all__ = ["ACCOUNTS", "BALANCE", "SCHEMA", "WIDER", "Transfer", "transfer", "transfers"]
 
 #: Number of accounts, and what each has at first. Few accounts, so that transfers wait for each other.
 ACCOUNTS = 8
@@ -18,6 +18,9 @@ SCHEMA = (
     "CREATE TABLE transfer (id VARCHAR(40) NOT NULL, pid INTEGER NOT NULL)",
     *(f"INSERT INTO account VALUES ({number}, {BALANCE})" for number in range(ACCOUNTS)),
 )
+
+#: Has a few rows of PostgreSQL's need a new page of the disk. With MariaDB every commit does, for its binary log.
+WIDER = f"ALTER TABLE transfer ADD COLUMN note VARCHAR(1900) DEFAULT '{'-' * 1900}'"
 
 #: One execution in so many asks the server to sleep for longer than its soft limit.
 _SLOW_ONE_IN = 40
