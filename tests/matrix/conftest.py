@@ -96,6 +96,8 @@ class Control:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop listening and answering."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # nobody may have come: `close` would leave `accept` waiting
         self._listener.close()
         if self._asker is not None:  # a child of a killed program may hold its end
             with contextlib.suppress(OSError):

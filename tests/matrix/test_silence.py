@@ -18,7 +18,7 @@ from tests.matrix.conftest import Control
 from tests.matrix.families import TRANSPORTS, Family
 from tests.matrix.results import Results
 from tests.matrix.rows import IS_FULL, ROWS, pick
-from tests.matrix.silence import FORKS, combinations
+from tests.matrix.silence.combinations import FORKS, combinations
 from tests.support.process import Script
 
 #: Every driver, transport and fork is in it, and everything that a child may do.

@@ -31,7 +31,7 @@ class Row:
         driver: The driver's class.
         misspelt, meant: An argument with a slip of the pen, and without.
         has_server: Is there a server, which can be absent, frozen, or count bytes?
-        family: What it connects to, one of `tests/matrix/families.py`.
+        family: What it connects to, one of `tests/matrix/families`.
         scheme: Of the URLs that choose it.
         stays: What a task leaves behind stays for the next one unless `reset=True` is asked for, and why.
         asks_while_reading: Can the library ask something while rows of another answer are unread?
