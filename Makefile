@@ -72,7 +72,7 @@ sweep: venv mysqlclient servers
 
 chaos: venv
 	@.ci/servers chaos
-	CHAOS=full $(BIN)/python -m pytest tests/survival $(PYTEST_ARGS)
+	CHAOS=full $(PYTEST) -rP tests/survival $(PYTEST_ARGS)
 	$(BIN)/python -m tests.chaos --write docs/chaos.md
 
 oldest: venv mysqlclient servers

@@ -16,6 +16,7 @@ from celery.signals import worker_process_init
 import taskconn
 import taskconn.celery
 from taskconn import with_db
+from taskconn.errors import ConnectionFailedError
 from tests.celery.counting import add_one, dies_after_commit
 
 #: What this project does beyond its tasks: words that tests give.
@@ -38,6 +39,13 @@ def put(db: Any, n: int, pause_s: float = 0.0) -> None:
             "INSERT INTO visits (n, pid, session, began, ended) VALUES (%s, %s, %s, %s, %s)",
             (n, os.getpid(), session, began, time.monotonic()),
         )
+
+
+@app.task(autoretry_for=(ConnectionFailedError,), default_retry_delay=0.1, max_retries=None)
+@with_db
+def put_when_up(db: Any, n: int) -> None:
+    """Write a row, as soon as there is a server."""
+    db.cursor().execute("INSERT INTO visits (n) VALUES (%s)", (n,))
 
 
 @app.task
