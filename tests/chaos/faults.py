@@ -142,13 +142,20 @@ class Place:
     def go_on(self) -> None:
         """After room was made: wake what looks for it once a minute only (MariaDB), start what has ended."""
         if isinstance(self.database, MariaDB):
-            for row in self.database.query("SHOW PROCESSLIST"):
-                if row[6] == WAITS_FOR_ROOM:
-                    self.database.kill_session(row[0])
+            self._wake_those_who_wait_for_room()
             return
         while self.database.is_running() and not self.database.is_answering():
             time.sleep(0.05)
         self.database.start()
+
+    def _wake_those_who_wait_for_room(self) -> None:
+        for _ in range(50):  # there may be no connection left at first
+            with contextlib.suppress(pymysql.MySQLError):
+                for row in self.database.query("SHOW PROCESSLIST"):
+                    if row[6] == WAITS_FOR_ROOM:
+                        self.database.kill_session(row[0])
+                return
+            time.sleep(0.1)
 
     def crash_broker(self) -> None:
         """SIGKILL for the broker, which is started again after a while."""

@@ -15,7 +15,10 @@ from tests.chaos.stage import stage
 from tests.chaos.systems import HARD_S, System
 from tests.chaos.work import Transfer
 
-__all__ = ["Verdict", "judge", "run"]
+__all__ = ["FEW_DESCRIPTORS", "Verdict", "judge", "run"]
+
+#: Descriptors that no process of a worker comes near: one that leaks for each task would.
+FEW_DESCRIPTORS = 150
 
 #: A transfer that has not ended so long after it was sent is taken for lost, and sent again, in seconds.
 _LOST_S = 2.0 * HARD_S

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.run import run
+from tests.chaos.run import FEW_DESCRIPTORS, run
 
 #: A run may take as long as the worst of its faults need.
 pytestmark = pytest.mark.timeout(400)
-
-#: Descriptors that no process of a worker comes near: one that leaks for each task would.
-_FEW = 150
 
 
 @pytest.mark.parametrize(
@@ -27,7 +24,7 @@ def test_every_transfer_is_done_exactly_once(system: str, server: str, seed: int
     assert verdict.left == 0, verdict
     assert verdict.nameless == [], verdict
     assert len(verdict.faults) >= 12, verdict
-    assert verdict.descriptors < _FEW, verdict
+    assert verdict.descriptors < FEW_DESCRIPTORS, verdict
 
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["taskconn", "by hand"])
