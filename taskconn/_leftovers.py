@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -14,6 +13,7 @@ from ._leaks import WatchedPool
 from ._pool import Pool
 from ._registry import close_all, registries
 from ._settle import roll_back
+from ._watchdog import arm, disarm
 from ._work import unended_leases
 from .errors import LeaseEndedError
 
@@ -96,20 +96,30 @@ def end_process(or_else: Callable[[], object] | None = None) -> None:
     pools = open_pools()
     if not pools:
         return
-    watchdog: threading.Timer | None = None
+    limit: _Limit | None = None
     if or_else is not None:
-        limit_s = max(pool.options.close_timeout for pool in pools) + _SLACK_S
-        watchdog = threading.Timer(limit_s, or_else)
-        watchdog.daemon = True
-        watchdog.start()
+        limit = _Limit(max(pool.options.close_timeout for pool in pools) + _SLACK_S, or_else)
+        arm(limit)
     for pool in pools:
         if isinstance(pool, WatchedPool):
             pool.report_overdue()
     for lease in unended_leases(of_tasks_only=False):
         lease.fail(SystemExit())  # as after an interrupt: rolled back in no time, or dropped
     close_all()
-    if watchdog is not None:
-        watchdog.cancel()
+    if limit is not None:
+        disarm(limit)
+
+
+class _Limit:
+    """Do something else when it is time: an entry of the watchdog's, whose thread is there already, or takes little."""
+
+    def __init__(self, after_s: float, or_else: Callable[[], object]) -> None:
+        self.at = time.monotonic() + after_s
+        self._or_else = or_else
+
+    def pass_(self) -> None:
+        """Do it."""
+        self._or_else()
 
 
 def used_pools() -> list[Pool[object]]:

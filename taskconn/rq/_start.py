@@ -38,10 +38,12 @@ def check(further: Callable[[], object], *, is_forking: bool) -> None:
         ForkRefusedError: The guard's mode is ``raise``, and a connection is open.
         SystemExit: The same, within the ``rq`` command, which would print a traceback.
     """
+    global _has_searched  # noqa: PLW0603 -- see `open_early`
     try:
         _settings.load()
         further()
         process_registry.check()
+        _has_searched = True
         _guard.start_worker(*_settings.guard())
         if is_forking:
             _guard.check()
@@ -62,9 +64,9 @@ def open_early() -> None:
     """
     Open what is to be ``warm``, in the process that runs the job; what fails is logged, the lease will say it.
 
-    From the second job of a process on only what it knows by then: finding all aliases takes as long as ten leases.
+    All aliases were found when the worker started, or when its first job did: it takes as long as ten leases.
     """
-    global _has_searched  # noqa: PLW0603 -- of this process; horses are forked before it is set
+    global _has_searched  # noqa: PLW0603 -- of this process, and of those that it forks
     if _has_searched:
         pools = [pool for pool in process_registry.pools() if pool.options.warm]
         if pools:

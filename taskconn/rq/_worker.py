@@ -19,7 +19,7 @@ from ._idling import IdlingMixin
 from ._limits import noting_penalty
 from ._preload import preload
 from ._stopping import StoppingMixin
-from ._thrift import ThriftyMixin
+from ._thrift import ThriftyMixin, share_driver_info
 
 __all__ = [
     "HerokuWorker",
@@ -65,6 +65,7 @@ class WorkerMixin(StoppingMixin, ThriftyMixin, IdlingMixin):
         """Check the settings before the worker registers itself; a server that is down stops nothing."""
         _start.check(self._check_settings, is_forking=self._is_forking())
         super().bootstrap(*args, **kwargs)
+        share_driver_info(self.connection)
         _guard.worker_is_ready()
 
     def execute_job(self, job: Job, queue: Queue) -> None:
