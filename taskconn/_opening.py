@@ -15,6 +15,7 @@ from ._pace import Pace
 from ._pooled import FRESH_S, Pooled
 from ._process import Owner
 from ._server_errors import is_login_refused
+from ._shared import SharedNote
 from ._sockets import port_of
 from .driver import Driver, Target
 from .errors import ConnectionFailedError, ConnectionIdentityError, InheritedFileError
@@ -47,7 +48,8 @@ class Opener(Generic[C]):
         fresh_s: A connection looked at less than so many seconds ago is handed out without any check.
         is_hasty: A check has used up half of the next opening's time.
         is_sure: The server answers as the session of its handshake, as far as was seen; otherwise the next one that is
-            opened is asked. So this costs one round trip per alias and process, two behind a pooler.
+            opened is asked. So this costs one round trip per alias, for a process and those that it forks; two behind a
+            pooler, in each of them.
         shares_sessions: A pooler changes sessions between statements, so that there is none to be reset.
     """
 
@@ -61,8 +63,8 @@ class Opener(Generic[C]):
         self._options = options
         self._resource: str | None = None
         self._address = ""
-        self.is_hasty = self.is_sure = self._is_pooler = self.shares_sessions = False
-        self._was_sure = False
+        self.is_hasty = self._is_pooler = self.shares_sessions = False
+        self.is_sure, self._was_sure = SharedNote(), SharedNote()
         self.pace = Pace(options)
 
     def open(self, owner: Owner) -> Pooled[C]:
@@ -114,7 +116,8 @@ class Opener(Generic[C]):
 
     def learn(self, fitness: Fitness) -> None:
         """Take in what was found out about a connection that is to be dropped."""
-        self.is_sure &= fitness is not Fitness.STRANGE
+        if fitness is Fitness.STRANGE:
+            self.is_sure.set(False)
         self.is_hasty |= fitness is Fitness.SILENT
 
     def poison(self, parent: Owner) -> None:
@@ -198,7 +201,8 @@ class Opener(Generic[C]):
             self._is_pooler = True
             self._warn()
             return None
-        self.is_sure = self._was_sure = True
+        self.is_sure.set(True)
+        self._was_sure.set(True)
         return told
 
     def _warn(self) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 
 import pytest
 
 from taskconn.errors import ConnectionFailedError, ConnectionIdentityError
-from taskconn.testing import FakeConnection, FakeDriver, FakeError
+from taskconn.testing import FakeConnection, FakeDriver, FakeError, in_forked_child
 from tests.support.core import Fake, use
 
 pytestmark = pytest.mark.portable
@@ -191,3 +192,37 @@ def test_session_is_reset_after_a_task_that_settled_by_hand(verb: str) -> None:
 
     assert db.calls == ["work", verb, "reset"]
     assert not app.driver.session(db).settled_by_hand
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_what_a_child_has_found_out_is_known_to_its_parent() -> None:
+    """Each of many short-lived children would ask, and none of them has a second connection."""
+    server = Server()
+    app = app_of(server)
+    assert app.pool.members() == []  # made before the forks, as a worker does that checks its settings
+
+    asked = [in_forked_child(lambda: (use(app), server.asked)[1]) for _ in range(3)]
+
+    use(app)
+    assert (asked, server.asked) == ([1, 0, 0], 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_stranger_that_a_child_has_met_is_an_error_in_its_parent() -> None:
+    """The right session has answered before, wherever that was: a wrong one is no pooler's."""
+    server = Server()
+    app = app_of(server)
+    assert app.pool.members() == []  # made before the fork
+    in_forked_child(lambda: use(app).number)
+    server.answer = lambda _: "77"
+
+    def meet() -> int:
+        use(app)
+        age(app)
+        with pytest.raises(ConnectionIdentityError):
+            use(app)
+        return 1
+
+    assert in_forked_child(meet) == 1
+    with pytest.raises(ConnectionIdentityError, match="77"):
+        use(app)

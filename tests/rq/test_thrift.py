@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -123,6 +124,30 @@ def test_busy_worker_lives_on_though_it_writes_no_heartbeat(workplace: Workplace
     _until(lambda: redis.hget(key, "state") == b"idle" and redis.ttl(key) > 420)
 
     assert worker.stop() == 0
+
+
+_VERSIONS = """
+import importlib.metadata, os
+from redis import Redis
+from rq import Queue
+from taskconn.rq import Worker
+
+find = importlib.metadata.version
+importlib.metadata.version = lambda name: (os.write(1, f"{name} in {os.getpid()}\\n".encode()), find(name))[1]
+connection = Redis.from_url(os.environ["TEST_REDIS_URL"])
+Worker([Queue(connection=connection)], connection=connection).work(burst=True)
+"""
+
+
+def test_horses_do_not_look_for_the_version_of_redis_py(workplace: Workplace) -> None:
+    """It does so for each connection; the worker's knows already."""
+    workplace.enqueue_warm("pid")
+    workplace.enqueue_warm("pid")
+
+    worker = workplace.start(_VERSIONS, environ=workplace.environ)
+    worker.succeed()
+
+    assert set(re.findall(r"redis in (\d+)", worker.output)) <= {str(worker.pid)}
 
 
 @pytest.mark.parametrize("name", ["Worker", "WarmWorker"])
