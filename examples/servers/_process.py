@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from mirakuru.base import Executor
+from mirakuru.base import Executor, cleanup_subprocesses
 from mirakuru.exceptions import ExecutorError
 
 from ._programs import User, die_with_parent
@@ -25,6 +25,12 @@ _START_TIMEOUT_S = 60.0
 
 #: How often a start is tried: the free port may be taken by somebody else before the server binds it.
 _START_TRIES = 3
+
+
+# As a program ends, and a forked child too, mirakuru kills the servers that it takes for the program's: those with the
+# program's number anywhere in a variable of theirs, so that 348 kills a stranger's whose random id is 1b2348f0.
+# Here each server has an end of its own, and the kernel's (see `PrivateServer`).
+atexit.unregister(cleanup_subprocesses)
 
 
 def free_port() -> int:

@@ -200,3 +200,21 @@ def test_pgbouncer_gives_sessions_in_turn(pgbouncer: PgBouncer) -> None:
             one.commit()
 
     assert len(seen) == 2
+
+
+_PROGRAM = """
+import os, subprocess
+import examples.servers
+
+marked = {"mirakuru_uuid": f"1:5{os.getpid()}f"}
+print(subprocess.Popen(["sleep", "60"], env=marked, stdout=subprocess.DEVNULL, start_new_session=True).pid)
+"""
+
+
+def test_end_of_a_program_kills_no_stranger(script: Callable[..., Script]) -> None:
+    """A server whose random id has the number of a program in it outlives that program."""
+    stranger = psutil.Process(int(script(_PROGRAM).succeed()))
+
+    lives = stranger.status() != psutil.STATUS_ZOMBIE
+    stranger.kill()
+    assert lives
