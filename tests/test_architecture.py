@@ -19,8 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "taskconn"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
+#: The repository's folders of Python.
+EVERYWHERE = [PACKAGE, *(ROOT / name for name in ("benchmarks", "examples", "tests"))]
+
 #: A file that has as many lines has a noun inside that wants its own.
 TOO_MANY_LINES = 300
+
+#: Files that are to be split; who does it takes the name off.
+TOO_LONG_STILL = {"benchmarks/tables/fake.py", "benchmarks/tables/tasks.py"}
 
 #: Only here: who am I, and what happens at a fork.
 PROCESS_FILE = PACKAGE / "_process.py"
@@ -54,6 +60,16 @@ def test_file_is_read_in_one_sitting(path: Path) -> None:
 
     assert len(text.splitlines()) < TOO_MANY_LINES
     assert ast.get_docstring(ast.parse(text)), "the docstring is missing"
+
+
+def test_files_beside_the_library_are_read_in_one_sitting_too() -> None:
+    """Tests, examples and benchmarks keep to the same number of lines: one subject for each file."""
+    files = {path.relative_to(ROOT).as_posix(): path for top in EVERYWHERE for path in top.rglob("*.py")}
+    lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in files.items()}
+
+    too_long = {name: number for name, number in lines.items() if number >= TOO_MANY_LINES}
+
+    assert too_long.keys() == TOO_LONG_STILL & files.keys(), too_long
 
 
 @each_file
