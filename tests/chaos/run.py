@@ -36,6 +36,10 @@ _AGAIN_IN_S = 0.2
 #: Longest wait for the rest after the faults, in seconds; only a hang reaches it.
 _REST_S = 180.0
 
+#: Longest wait for the server to end the sessions of dead processes, in seconds; MariaDB on a disk that was full looks
+#: for room once a minute, and notices nothing else meanwhile.
+_LEFT_S = 75.0
+
 #: Whose errors a failed attempt may carry: "(no answer)" was never answered, for nobody was there to.
 _NAMED = (
     *("taskconn.errors.", "pymysql.err.OperationalError", "psycopg.", "redis.exceptions.", "rq.timeouts."),
@@ -44,6 +48,7 @@ _NAMED = (
         "celery.exceptions.",
         "Work-horse terminated",
         "Moved to FailedJobRegistry",
+        "Job was stuck in intermediate queue",  # taken by a worker that was killed before it began
         "(no answer)",
     ),
 )
@@ -220,7 +225,7 @@ def judge(place: faults.Place, load: list[Transfer], verdict: Verdict) -> None:
         right[transfer.target] += transfer.amount
     verdict.wrong = [account for account, balance in right.items() if balances[account] != balance]
     verdict.sum_is_right = sum(balances.values()) == work.ACCOUNTS * work.BALANCE
-    ends_at = time.monotonic() + 10
+    ends_at = time.monotonic() + _LEFT_S
     while (left := len(database.sessions("shop"))) and time.monotonic() < ends_at:
         time.sleep(0.1)
     verdict.left = left

@@ -32,7 +32,9 @@ SOFT_S, HARD_S = 3, 5
 _AWAY = (redis.RedisError, OperationalError, AMQPError, OSError)
 
 #: Beginning of a line in RQ's record of a failure that names the error; further lines may be PostgreSQL's ``HINT:``.
-_NAMES_AN_ERROR = re.compile(r"(\w+\.)+\w+(:|$)|\w+(Error|Exception|Exit|Interrupt)(:|$)|Work-horse|Moved to")
+_NAMES_AN_ERROR = re.compile(
+    r"(\w+\.)+\w+(:|$)|\w+(Error|Exception|Exit|Interrupt)(:|$)|Work-horse|Moved to|Job was stuck"
+)
 
 #: "" is "not ended yet", "done" is done; everything else is the failure's name.
 Outcome = str
@@ -226,7 +228,7 @@ class RQSystem(System):
             return ""
         text = (result.exc_string or "") if result is not None else ""
         lines = [line for line in text.splitlines() if _NAMES_AN_ERROR.match(line)]
-        return re.split(r":|, at ", lines[-1])[0] if lines else status
+        return re.split(r":|, at ", lines[-1])[0] if lines else f"{status}: {text[-200:]}"
 
 
 class ForkingWorker(RQSystem):

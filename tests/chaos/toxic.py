@@ -32,12 +32,12 @@ class Toxic(Relay):
 
     def bury(self, after_s: float) -> None:
         """End towards the server the connections that `swallow` made holes of so long ago, as its keepalive would."""
-        dug_before = time.monotonic() - after_s
 
         def order() -> None:
+            now = time.monotonic()
             for pair in self.pairs:
                 is_hole = pair.is_open and pair.is_hole and id(pair) not in self._frozen
-                if is_hole and self._dug_at.setdefault(id(pair), time.monotonic()) <= dug_before:
+                if is_hole and now - self._dug_at.setdefault(id(pair), now) >= after_s:
                     self._end(pair)
 
         self._ask(order)
