@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.drivers.rows import ROWS, Row, SQLAlchemyRow
+from tests.drivers.rows import ROWS, Row
+from tests.drivers.rows.sqlalchemy import SQLAlchemyRow
 
 
 class _PostgreSQL(SQLAlchemyRow):

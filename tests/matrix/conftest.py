@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pytest
@@ -18,7 +13,6 @@ import pytest
 from examples.servers import ServerMissingError
 from tests.drivers.rows import Row
 from tests.matrix.families import FAMILIES, Family
-from tests.matrix.relay import Relay
 from tests.matrix.results import Results
 
 _RESULTS = Results()
@@ -37,8 +31,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """Take in what one of several processes has found."""
-    _RESULTS.add(node.workeroutput["matrix"])
+    """Take in what one of several processes has found; one that has crashed tells nothing, and its test has failed."""
+    found = getattr(node, "workeroutput", {}).get("matrix")
+    if found:
+        _RESULTS.add(found)
 
 
 @pytest.fixture(scope="session")
@@ -76,50 +72,11 @@ def family(row: Row, families: Callable[[str], Family]) -> Family:
     return families(row.family)
 
 
-class Control:
-    """Answer what a program asks of the family and of the relay, over a Unix socket."""
-
-    def __init__(self, path: Path, family: Family, relay: Relay) -> None:
-        self.path = path
-        self._family, self._relay = family, relay
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen(1)
-        self._asker: socket.socket | None = None
-        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Control:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Stop listening and answering."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # nobody may have come: `close` would leave `accept` waiting
-        self._listener.close()
-        if self._asker is not None:  # a child of a killed program may hold its end
-            with contextlib.suppress(OSError):
-                self._asker.shutdown(socket.SHUT_RDWR)
-        self._thread.join(60)
-
-    def _run(self) -> None:
-        try:
-            self._asker, _ = self._listener.accept()
-        except OSError:
-            return
-        with self._asker, self._asker.makefile("rw") as lines:
-            try:
-                for line in lines:
-                    name, *arguments = json.loads(line)
-                    print(json.dumps(self._answer(name, arguments)), file=lines, flush=True)
-            except OSError:  # the program was killed
-                return
-
-    def _answer(self, name: str, arguments: list[Any]) -> dict[str, Any]:
-        owner = self._relay if name in {"sent", "received"} else self._family
-        try:
-            return {"value": getattr(owner, name)(*arguments)}
-        except Exception as error:  # noqa: BLE001 - told to the program
-            return {"error": repr(error)}
+@pytest.fixture
+def server_comes_back(family: Family) -> Iterator[None]:
+    """Have the server run again after the test."""
+    yield
+    if family.server.is_running():
+        family.server.resume()
+    else:
+        family.server.start()

@@ -70,7 +70,7 @@ def _cells() -> list[Any]:
 def _why_not(row: Row, name: str, end: str) -> str:
     if end != "settles by hand":
         return ""
-    if not row.driver.transactional:
+    if not row.driver.transactional and not row.is_bare:  # whose driver learns it from the client
         return "there is nothing to settle"
     if name == "a half-read reply":
         return "settling by hand while rows are unread is the library's to refuse"

@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
 
-from tests.drivers.rows.mysql import MySQLConnectorRow, PyMySQLRow
-from tests.drivers.rows.postgresql import Psycopg2Row, PsycopgRow
-from tests.drivers.rows.redis import RedisRow
 from tests.drivers.rows.row import Row, target_of
-from tests.drivers.rows.sqlalchemy import SQLAlchemyRow
-from tests.drivers.rows.sqlite import SQLiteRow
+from tests.support.lazy import Lazy, named
 
-__all__ = [
-    "ROWS",
-    "MySQLConnectorRow",
-    "Psycopg2Row",
-    "PsycopgRow",
-    "PyMySQLRow",
-    "RedisRow",
-    "Row",
-    "SQLAlchemyRow",
-    "SQLiteRow",
-    "target_of",
-]
+__all__ = ["ROWS", "Row", "target_of"]
 
-
-def _mysqldb() -> list[Row]:
-    """Give mysqlclient's row where it could be built; everywhere else its tests are skipped, for a reason."""
-    try:
-        from tests.drivers.rows.mysqldb import MySQLdbRow
-    except ImportError:
-        return []
-    return [MySQLdbRow()]
-
-
-#: Name to row.
-ROWS: Mapping[str, Row] = {
-    row.name: row
-    for row in (
-        PyMySQLRow(),
-        MySQLConnectorRow(),
-        *_mysqldb(),
-        PsycopgRow(),
-        Psycopg2Row(),
-        SQLiteRow(),
-        RedisRow(),
-        SQLAlchemyRow(),
-    )
-}
+#: Name to row. Where mysqlclient could not be built there is none of it; everywhere else its tests are run.
+ROWS: Lazy[Row] = Lazy(
+    {
+        "pymysql": named("tests.drivers.rows.pymysql:PyMySQLRow"),
+        "mysqlconnector": named("tests.drivers.rows.mysqlconnector:MySQLConnectorRow"),
+        **({"mysqldb": named("tests.drivers.rows.mysqldb:MySQLdbRow")} if importlib.util.find_spec("MySQLdb") else {}),
+        "psycopg": named("tests.drivers.rows.psycopg:PsycopgRow"),
+        "psycopg2": named("tests.drivers.rows.psycopg2:Psycopg2Row"),
+        "sqlite": named("tests.drivers.rows.sqlite:SQLiteRow"),
+        "redis": named("tests.drivers.rows.redis:RedisRow"),
+        "sqlalchemy": named("tests.drivers.rows.sqlalchemy:SQLAlchemyRow"),
+    }
+)

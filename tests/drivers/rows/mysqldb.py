@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import MySQLdb.cursors
 
 from taskconn.drivers.mysqldb import MySQLdb as Driver
-from tests.drivers.rows.mysql import PyMySQLRow
+from tests.drivers.rows.pymysql import PyMySQLRow
 
 
 class MySQLdbRow(PyMySQLRow):

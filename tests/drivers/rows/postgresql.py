@@ -1,18 +1,14 @@
-"""The rows of psycopg 3 and of psycopg2."""
+"""What the rows of PostgreSQL's libraries have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import pytest
-
-from taskconn.drivers.psycopg import Psycopg
-from taskconn.drivers.psycopg2 import Psycopg2
 from tests.drivers.rows.row import Row
 
 
-class _PostgreSQLRow(Row):
+class PostgreSQLRow(Row):
     misspelt, meant = "sslmod", "sslmode"
     family = "postgresql"
     plain: ClassVar[Mapping[str, str]] = {"sslmode": "disable"}
@@ -51,38 +47,3 @@ class _PostgreSQLRow(Row):
         self.write_sql(connection, f"SET taskconn.number = {number}")
         connection.commit()
         return self.write_sql(connection, "SHOW taskconn.number").fetchall(), [(str(number),)]
-
-
-class PsycopgRow(_PostgreSQLRow):
-    name = "psycopg"
-    driver = Psycopg
-    scheme = "postgresql+psycopg"
-
-    def url(self, request: pytest.FixtureRequest) -> str:
-        url: str = request.getfixturevalue("postgresql_database").url
-        return url
-
-    def half_read(self, connection: Any) -> Any:
-        rows = connection.cursor().stream(f"SELECT generate_series(1, {self.unread})")
-        assert next(rows) == (1,)
-        return rows
-
-    def rest(self, reader: Any) -> list[Any]:
-        return [value for (value,) in reader]
-
-
-class Psycopg2Row(_PostgreSQLRow):
-    name = "psycopg2"
-    driver = Psycopg2
-    scheme = "postgresql+psycopg2"
-    asks_while_reading = True
-
-    def url(self, request: pytest.FixtureRequest) -> str:
-        url: str = request.getfixturevalue("postgresql_database").url
-        return url.replace("postgresql://", "postgresql+psycopg2://")
-
-    def half_read(self, connection: Any) -> Any:
-        cursor = connection.cursor("half")
-        cursor.execute(f"SELECT generate_series(1, {self.unread})")
-        assert cursor.fetchone() == (1,)
-        return cursor

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import pytest
-
 from taskconn.drivers.redis import Redis
 from tests.drivers.rows.row import Row
 
@@ -19,7 +17,7 @@ class RedisRow(Row):
     tls: ClassVar[Mapping[str, str]] = {"ssl_ca_certs": "{authority}"}
     misspelt, meant = "protcol", "protocol"
 
-    def url(self, request: pytest.FixtureRequest) -> str:
+    def url(self, request: Any) -> str:
         url: str = request.getfixturevalue("redis_db").url
         return (
             f"{url}?protocol=3"  # the handshake of RESP2 does not tell the session's id; older redis-py begins with it

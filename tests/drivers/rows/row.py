@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import pytest
-
 from taskconn._url import settle, split
 from taskconn.driver import Driver, Target
 
@@ -62,7 +60,7 @@ class Row:
     options: ClassVar[Mapping[str, Any]] = {}
     errors: tuple[type[BaseException], ...] = ()
 
-    def url(self, request: pytest.FixtureRequest) -> str:
+    def url(self, request: Any) -> str:
         """Give the URL of an empty place of the test's own."""
         raise NotImplementedError
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import pytest
 from sqlalchemy import text
 
 from taskconn.drivers.sqlalchemy import SQLAlchemy
-from tests.drivers.rows.mysql import PyMySQLRow
+from tests.drivers.rows.pymysql import PyMySQLRow
 from tests.drivers.rows.row import Row
 
 
@@ -24,7 +23,7 @@ class SQLAlchemyRow(Row):
     plain: ClassVar[Mapping[str, str]] = PyMySQLRow.plain
     tls: ClassVar[Mapping[str, str]] = {"ssl_ca": "{authority}"}
 
-    def url(self, request: pytest.FixtureRequest) -> str:
+    def url(self, request: Any) -> str:
         url: str = request.getfixturevalue("mysql_database").url
         return url.replace("mysql://", "sqlalchemy+mysql+pymysql://")
 

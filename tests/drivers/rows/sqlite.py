@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import pytest
-
 from taskconn.drivers.sqlite import SQLite
 from tests.drivers.rows.row import Row
 
@@ -20,7 +18,7 @@ class SQLiteRow(Row):
     has_server = False
     plain: ClassVar[Mapping[str, str]] = {"journal_mode": "DELETE", "timeout": "1"}
 
-    def url(self, request: pytest.FixtureRequest) -> str:
+    def url(self, request: Any) -> str:
         return f"sqlite:///{request.getfixturevalue('tmp_path')}/cars.db?journal_mode=DELETE&timeout=1"
 
     def prepare(self, connection: Any) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
 
 from tests.matrix.families.family import DATABASE, TRANSPORTS, Family, Leftover
-from tests.matrix.families.mysql import MySQL
-from tests.matrix.families.postgresql import PostgreSQLFamily
-from tests.matrix.families.redis import RedisFamily
-from tests.matrix.families.sqlite import SQLiteFamily
+from tests.support.lazy import Lazy, found
 
 __all__ = ["DATABASE", "FAMILIES", "TRANSPORTS", "Family", "Leftover"]
 
+_CLASSES = {"mysql": "MySQL", "postgresql": "PostgreSQLFamily", "redis": "RedisFamily", "sqlite": "SQLiteFamily"}
+
 #: Name to family.
-FAMILIES: Mapping[str, type[Family]] = {
-    family.name: family for family in (MySQL, PostgreSQLFamily, RedisFamily, SQLiteFamily)
-}
+FAMILIES: Lazy[type[Family]] = Lazy(
+    {name: functools.partial(found, f"tests.matrix.families.{name}:{kind}") for name, kind in _CLASSES.items()}
+)

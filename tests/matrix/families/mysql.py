@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
-from examples.servers import MariaDB
 from tests.drivers.rows import Row
 from tests.matrix.families.family import DATABASE, Family, Leftover, finds, sql, works
 
@@ -39,8 +38,12 @@ class MySQL(Family):
     }
 
     def __init__(self) -> None:
-        self.server = MariaDB(tls=True)
         self._gate: Any = None
+
+    def make_server(self) -> Any:
+        from examples.servers import MariaDB
+
+        return MariaDB(tls=True)
 
     def start(self) -> None:
         super().start()

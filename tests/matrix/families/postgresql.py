@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
-from examples.servers import PostgreSQL
 from tests.drivers.rows import Row
 from tests.matrix.families.family import DATABASE, Family, Leftover, finds, sql
 
@@ -53,8 +52,12 @@ class PostgreSQLFamily(Family):
     impossible: ClassVar = {"another database": "a session of PostgreSQL can't change its database"}
 
     def __init__(self) -> None:
-        self.server = PostgreSQL(tls=True)
         self._gate: Any = None
+
+    def make_server(self) -> Any:
+        from examples.servers import PostgreSQL
+
+        return PostgreSQL(tls=True)
 
     def start(self) -> None:
         super().start()
