@@ -221,9 +221,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_registry() -> Iterator[None]:
-    """Take away what a test has configured for this whole process: the next one is to find no settings."""
+    """Take away what a test has configured for this whole process, or by its environment: the next one has none."""
     yield
     process = _registry.process_registry
-    for alias in list(process._explicit):
-        del process._explicit[alias]
+    process._explicit.clear()
+    for alias in list(process._pools):
         process._refresh(alias)
