@@ -1,8 +1,16 @@
 """A server forks for each client: what has come in is the child's by design."""
 
-import socket
 import socketserver
-import threading
+import subprocess
+import sys
+
+#: Somebody else, who connects.
+CLIENT = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 30) as client:
+    client.sendall(b"hello\\n")
+    assert client.recv(100) == b"hello\\n"
+"""
 
 
 class Handler(socketserver.StreamRequestHandler):
@@ -15,6 +23,6 @@ class Handler(socketserver.StreamRequestHandler):
 
 if __name__ == "__main__":
     with socketserver.ForkingTCPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        with socket.create_connection(server.server_address, 30) as client:
-            pass
+        with subprocess.Popen([sys.executable, "-c", CLIENT, str(server.server_address[1])]) as client:
+            server.handle_request()
+        assert client.returncode == 0
