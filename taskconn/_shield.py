@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the module `signal` wraps it in slow enums
 import logging
+import sys
 import threading
 from types import TracebackType
 from typing import Any
 
 from . import _process
+from ._process import me
 
+_get_ident = threading.get_ident
+_loaded = sys.modules
 log = logging.getLogger("taskconn")
 
 #: Signals whose Python handlers may raise: those that task systems, shells and service managers send.
@@ -49,7 +53,7 @@ class Shield:
         self.has_committed = False
 
     def __enter__(self) -> Shield:
-        if threading.current_thread() is threading.main_thread() and not _process.is_in_greenlet():
+        if _get_ident() == me.main_thread and ("greenlet" not in _loaded or not _process.is_in_greenlet()):
             saved, catch = self._saved, self._catch
             try:
                 for number in _SHIELDED:

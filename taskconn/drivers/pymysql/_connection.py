@@ -25,12 +25,16 @@ _monotonic = time.monotonic
 _OK_HEAD = b"\7\0\0\1\0\0\0"
 _OK_LENGTH = len(_OK_HEAD) + 4
 
+#: Whole packets: length, number 0, COM_QUERY.
+_SETTLING = {verb: bytes((len(verb) + 1, 0, 0, 0, COMMAND.COM_QUERY)) + verb for verb in (b"COMMIT", b"ROLLBACK")}
+
 
 class Connection(GuardedConnection):
     """A PyMySQL connection that counts statements, and asks before a task settles by hand what is not its own."""
 
     # Private parts of the base class, which its types leave out.
     _execute_command: Callable[[int, str | bytes], None]
+    _next_seq_id: int
     _read_ok_packet: Callable[[], Any]
 
     def __init__(self, session: Session, tls: Tls, timeout_s: float, arguments: dict[str, Any]) -> None:
@@ -43,7 +47,8 @@ class Connection(GuardedConnection):
         """Send *sql* and read its reply. Every cursor comes through here."""
         if isinstance(sql, str):
             sql = sql.encode(self.encoding)  # may fail, and nothing is in flight yet
-        return self._statement(super().query, sql, unbuffered)
+        self.session.sent += 1  # as in `_statement`
+        return self.exchange(super().query, sql, unbuffered)
 
     def next_result(self, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002 -- PyMySQL's signature
         """Read the next result set."""
@@ -116,14 +121,15 @@ class Connection(GuardedConnection):
         if self.session.pending:
             self._force_close()
             raise err.OperationalError(CR.CR_COMMANDS_OUT_OF_SYNC, f"a reply is pending, {verb.decode()} was not sent")
-        if self.has_unread():
+        result = self._result
+        if result is not None and (result.unbuffered_active or result.has_next):
             deadline = _monotonic() + timeout_s
             with self.bounded(timeout_s):
                 self._drain(deadline)
         if self._lookout.peek(self._sock.fileno()) is not Peek.QUIET:
             self._force_close()
             raise err.OperationalError(CR.CR_SERVER_LOST, f"connection was lost before {verb.decode()} was sent")
-        self.exchange(self._command_within, COMMAND.COM_QUERY, verb, timeout_s)
+        self.exchange(self._settle_within, verb, timeout_s)
 
     def is_in_transaction(self) -> bool:
         """
@@ -160,12 +166,15 @@ class Connection(GuardedConnection):
 
     def is_as_opened(self) -> bool:
         """Tell whether `restore` has nothing to do, and nothing is left to be read."""
+        autocommit, cursor_class, _, _ = self._at_open
+        result = self._result
         return (
             self._sock is not None
             and not self.session.pending
-            and self.autocommit_mode == self._at_open[0]
-            and not self._is_changed()
-            and not self.has_unread()
+            and self.autocommit_mode == autocommit
+            and bool(self.server_status & SERVER_STATUS.SERVER_STATUS_AUTOCOMMIT) == autocommit
+            and self.cursorclass is cursor_class
+            and (result is None or not (result.unbuffered_active or result.has_next))
         )
 
     def reset(self, timeout_s: float) -> None:
@@ -227,18 +236,19 @@ class Connection(GuardedConnection):
         self._execute_command(command, payload)
         self._read_ok_packet()
 
-    def _command_within(self, command: int, payload: bytes, timeout_s: float) -> None:
+    def _settle_within(self, verb: bytes, timeout_s: float) -> None:
         """
-        Send a command and read its reply within *timeout_s*, without a change of the socket's own timeout if possible.
+        Send *verb* and read its reply within *timeout_s*, without a change of the socket's own timeout if possible.
 
         What the reply of a COMMIT nearly always is, is read without PyMySQL, which takes longer than all of the rest.
         """
         sock: Any = self._sock
         if type(sock) is not socket.socket:  # TLS: what comes may be none of the reply
             with self.bounded(timeout_s):
-                self._command(command, payload)
+                self._command(COMMAND.COM_QUERY, verb)
             return
-        self._execute_command(command, payload)
+        self._result, self._next_seq_id = None, 1
+        self._write_bytes(_SETTLING[verb])
         if not self._lookout.wait(sock.fileno(), timeout_s):
             self._force_close()
             words = f"Lost connection to MySQL server during query (no answer within {timeout_s:.1f} s)"

@@ -19,6 +19,7 @@ from ..._server_errors import hear_limit
 from ..._sockets import Lookout
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
+from ._ok import read_ok
 from ._tls import Tls
 
 __all__ = ["GuardedConnection"]
@@ -33,7 +34,19 @@ class _Result(pymysql.connections.MySQLResult):
     """A result whose unread rows are read under the connection's guard, and never by a process that does not own it."""
 
     connection: GuardedConnection | None
-    unbuffered_active: bool = False  # an interrupted constructor leaves its destructor this
+    affected_rows = insert_id = server_status = message = description = rows = has_next = None
+    warning_count = field_count = 0
+    unbuffered_active: bool = False
+
+    def __init__(self, connection: GuardedConnection) -> None:
+        self.connection = connection  # the rest, which the base class sets one by one, is the class's
+
+    def read(self) -> None:
+        """Read the whole result."""
+        if read_ok(self.connection, self):
+            self.connection = None
+        else:
+            super().read()
 
     def _read_rowdata_packet_unbuffered(self) -> Any:
         if self.connection is None:
