@@ -11,7 +11,18 @@ from .driver import Driver, Target
 from .errors import InvalidSettingsError
 from .options import Options
 
-__all__ = ["Entry", "Settings", "environment"]
+__all__ = ["Changes", "Entry", "Settings", "environment"]
+
+
+class Changes:
+    """
+    Count what is asked for after every task: whether the pools are still the same.
+
+    Attributes:
+        number: Of pools that were made, or forgotten, in any registry.
+    """
+
+    number = 0
 
 
 class Settings(Protocol):

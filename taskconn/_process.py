@@ -100,8 +100,7 @@ class _Self:
     Hold what a fork changes; one per process image.
 
     Attributes:
-        pid: Process that the hooks know of.
-        owner: The same, as it is written to connections.
+        pid, owner: Process that the hooks know of, and the same as it is written to connections.
         main_thread: Identifier of the thread in which Python runs the handlers of signals.
         guard: Told of forks after all others, when `own_sockets` is up to date; it looks at connections of others.
     """
@@ -109,9 +108,8 @@ class _Self:
     __slots__ = ("armed_by", "exit_callbacks", "guard", "main_thread", "owner", "parent_callbacks", "pid", "watchers")
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
+        self.pid, self.main_thread = os.getpid(), threading.main_thread().ident
         self.owner = Owner(self.pid, 0)
-        self.main_thread = threading.main_thread().ident
         self.watchers: WeakMembers[ForkAware] = WeakMembers()
         self.exit_callbacks: list[Callable[[], object]] = []
         self.parent_callbacks: list[Callable[[], object]] = []
@@ -284,9 +282,8 @@ def go_on() -> None:
 
 def _after_fork_in_child() -> None:
     parent = me.owner
-    me.pid = os.getpid()
+    me.pid, me.main_thread = os.getpid(), threading.main_thread().ident  # the one that has forked
     me.owner = Owner(me.pid, parent.generation + 1)
-    me.main_thread = threading.main_thread().ident  # the one that has forked
     unforked[0] = 1
     watchers = me.watchers.list()
     if me.guard is not None:

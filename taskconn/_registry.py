@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 from . import _process
-from ._entries import Entry, Settings, environment
+from ._entries import Changes, Entry, Settings, environment
 from ._holds import inherit
 from ._pool import Pool
 from .driver import Driver
@@ -212,6 +212,7 @@ class Registry:
     def _forget(self, alias: str) -> None:
         """Forget the pool of *alias*; it is retired, unless another registry uses it, too."""
         pool = self._pools.pop(alias, None)
+        Changes.number += 1
         if pool is not None and pool.holds is not None:
             self._former.setdefault(alias, []).append(pool)
         if pool is not None and all(registry._pools.get(alias) is not pool for registry in _registries.list()):
@@ -240,6 +241,7 @@ class Registry:
         found = self._find(alias)
         made = found[0].pool(alias) if found[0] is not self else found[1].make_pool(alias)
         pool = self._pools.setdefault(alias, made)
+        Changes.number += 1
         inherit(pool, self._former.pop(alias, ()))
         current: object = None
         try:
@@ -261,13 +263,14 @@ def install(app: Any, registry: Registry) -> None:
 
 def installed(app: Any) -> Registry | None:
     """Give the registry of *app*, if it has one."""
-    return _installed.get(app)
+    # The dictionary behind the weak one, whose own methods are calls in Python: this is asked for every task.
+    found: Registry | None = _installed.data.get(weakref.ref(app))  # type: ignore[attr-defined]  # not in its stub
+    return found
 
 
 def default_registry() -> Registry:
     """Give the registry for use outside of tasks: that of the one installed app, else the process's."""
-    # The dictionary behind the weak one, whose own methods are calls in Python: this is asked at every lease.
-    installed_ones: dict[Any, Registry] = _installed.data  # type: ignore[attr-defined]  # not in its stub
+    installed_ones: dict[Any, Registry] = _installed.data  # type: ignore[attr-defined]  # see `installed`
     if not installed_ones:
         return process_registry
     found = set(installed_ones.values())  # a process that Celery spawned has two copies of its one app

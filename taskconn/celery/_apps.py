@@ -164,7 +164,8 @@ def registry_of(app: Any) -> Registry:
     Raises:
         ConfigurationError: Its settings are malformed.
     """
-    seen, changes = _taken.get(app), app.conf.changes  # a dict; `conf.get` would cost more than the lease
+    seen: Any = _taken.data.get(weakref.ref(app))  # type: ignore[attr-defined]  # see `_registry.installed`
+    changes = app.conf.changes  # a dict; `conf.get` would cost more than the lease
     if seen is None or seen[0] is not changes or changes.get(SETTING) is not seen[1]:
         return adopt(app)
     return _registry.installed(app) or process_registry

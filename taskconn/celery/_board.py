@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-import operator
 import os
 import struct
 import tempfile
@@ -25,9 +24,6 @@ Stats = dict[str, dict[str, int]]
 _GAUGES = ("open", "leased")
 _NAMES = (*Counters.NAMES, *_GAUGES)
 _ROW = struct.Struct(f"<40s{len(_NAMES)}q")
-
-#: Gives the numbers of all counters, in the order of a row: this is done after every task.
-_numbers_of = operator.itemgetter(*_NAMES)
 
 #: Bytes of one child's slot: a page, 25 aliases. What is never written takes no memory.
 _SLOT = 4096
@@ -102,6 +98,7 @@ class Slot:
         self._room = _ROWS if index < _SLOTS else 0
         self._base = board.read(index) if self._room else {}
         self._offsets: dict[str, int] = {}
+        self._written: dict[str, tuple[int, ...]] = {}
         for alias, counts in self._base.items():
             self._place(alias)
             for name in _GAUGES:
@@ -110,15 +107,20 @@ class Slot:
     def write(self, stats: Stats) -> None:
         """Write the counters of this process. They count from its start."""
         for alias in {**self._base, **stats}:
-            offset = self._offsets.get(alias)
-            if offset is None:
-                offset = self._place(alias)
-            if offset is not None:
-                base, own = self._base.get(alias), stats.get(alias, {})
-                if base is not None:
-                    own = {name: base[name] + own.get(name, 0) for name in _NAMES}
-                numbers = _numbers_of(own) if len(own) == len(_NAMES) else [own.get(name, 0) for name in _NAMES]
-                _ROW.pack_into(self._memory, offset, alias.encode()[:40], *numbers)
+            own = stats.get(alias, {})
+            self.write_numbers(alias, tuple(own.get(name, 0) for name in _NAMES))
+
+    def write_numbers(self, alias: str, numbers: tuple[int, ...]) -> None:
+        """Write those of one alias, in the order of `Counters.numbers`: this is done after every task."""
+        if self._written.get(alias) == numbers:
+            return
+        self._written[alias] = numbers
+        offset = self._place(alias)
+        if offset is not None:
+            base = self._base.get(alias)
+            if base is not None:
+                numbers = tuple(base[name] + number for name, number in zip(_NAMES, numbers, strict=True))
+            _ROW.pack_into(self._memory, offset, alias.encode()[:40], *numbers)
 
     def _place(self, alias: str) -> int | None:
         offset = self._offsets.get(alias)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import billiard
 from celery import _state, signals
 
 from .. import _leftovers, _process, _warmup
-from .._interrupts import note_signals
+from .._entries import Changes
+from .._pool import Pool
 from .._registry import Registry
 from ..errors import ConfigurationError
 from . import _apps, _tasks
@@ -20,6 +22,7 @@ from ._board import Board, Slot, own_stats
 __all__ = ["TOLD", "connect", "expect_children", "half_of_alive_timeout", "ignore_tasks", "warm_up", "watch_tasks"]
 
 log = logging.getLogger("taskconn")
+_loaded = sys.modules
 
 #: Key in an app's configuration that tells a spawned child what a forked one inherits. Celery shows no key with "_".
 TOLD = "_taskconn_worker"
@@ -33,11 +36,19 @@ class _Here:
         main_pid: The worker itself; forked children inherit it, spawned ones have None.
         board: Where children count; inherited, or opened by name.
         slot: This child's place on it.
+        pools: All that were used, as of `changes`.
+        changes: `Changes.number` when they were listed.
+        have_twins: Two of them have the same alias, in registries of their own.
+        notes_starts: Tasks are described as they begin.
     """
 
     main_pid: int | None = None
     board: Board | None = None
     slot: Slot | None = None
+    pools: ClassVar[list[Pool[object]]] = []
+    changes = -1
+    have_twins = False
+    notes_starts = False
 
 
 def connect() -> None:
@@ -53,15 +64,16 @@ def expect_children(board: Board | None) -> None:
 
 
 def watch_tasks() -> None:
-    """Note when each task begins, from where its limits count, and clear up after it."""
-    signals.task_prerun.connect(_before_task, dispatch_uid="taskconn")
+    """Clear up after each task; where an alias has a `deadline`, note when they begin: limits count from there."""
     signals.task_postrun.connect(_after_task, dispatch_uid="taskconn")
+    _note_starts_if_asked()
 
 
 def ignore_tasks() -> None:
     """Stop that: what runs in this process from now on is no worker's task."""
     signals.task_prerun.disconnect(_before_task, dispatch_uid="taskconn")
     signals.task_postrun.disconnect(_after_task, dispatch_uid="taskconn")
+    _Here.notes_starts = False
 
 
 def warm_up(registry: Registry, limit_s: float) -> None:
@@ -72,7 +84,8 @@ def warm_up(registry: Registry, limit_s: float) -> None:
     takes longer than `worker_proc_alive_timeout` is killed, and the next one too. What comes late is still used.
     """
     try:
-        if not any(registry.pool(alias).options.warm for alias in registry.aliases()):
+        pools = [registry.pool(alias) for alias in registry.aliases()]  # each: see `_note_starts_if_asked`
+        if not any(pool.options.warm for pool in pools):
             return
     except Exception as error:  # noqa: BLE001 -- a callable's own; a task would be told
         log.warning("nothing could be opened early in process %d: %s", _process.getpid(), type(error).__name__)
@@ -104,9 +117,9 @@ def _begin(**_: Any) -> None:
     index = getattr(billiard.current_process(), "index", None)
     if _Here.board is not None and index is not None:
         _Here.slot = Slot(_Here.board, index)
-    watch_tasks()
     with contextlib.suppress(ConfigurationError):  # the worker has checked it; a task would be told
         warm_up(_apps.adopt_copy(app), half_of_alive_timeout(app))
+    watch_tasks()
     _count()
 
 
@@ -127,21 +140,42 @@ def _end(**_: Any) -> None:
         _count()
 
 
+def _note_starts_if_asked() -> None:
+    """Have tasks described as they begin, once a pool with a deadline was made; else their first lease will do."""
+    if not _Here.notes_starts and "taskconn._deadlines" in _loaded:
+        _Here.notes_starts = True
+        signals.task_prerun.connect(_before_task, dispatch_uid="taskconn")
+
+
 def _before_task(sender: Any, **_: Any) -> None:
-    note_signals("SIGUSR1")  # that of the soft limit; billiard sets its handler after the child has begun
-    try:  # noqa: SIM105 -- suppress() takes longer than what it would guard
+    with contextlib.suppress(ConfigurationError):  # the lease says it to the task
         _tasks.note_start(sender)
-    except ConfigurationError:
-        pass  # the lease says it to the task
 
 
 def _after_task(sender: Any, **_: Any) -> None:
     """Clear up after the outermost task, when its result has been stored: nothing of it is the next one's."""
-    if _tasks.is_outermost():
-        pools = _leftovers.used_pools()
-        _leftovers.roll_back_leftovers(sender.name, pools)
-        if _Here.slot is not None:
-            _Here.slot.write(own_stats(pools))
+    if not _tasks.is_outermost():
+        return
+    if _Here.changes != Changes.number:
+        _list_pools()
+    slot, is_quick = _Here.slot, not _Here.have_twins
+    for pool in _Here.pools:
+        numbers = pool.counters.numbers(pool.members())
+        if numbers[-1] or pool.former:  # leased, or kept by a proxy
+            is_quick = False
+        elif slot is not None and is_quick:
+            slot.write_numbers(pool.alias, numbers)
+    if not is_quick:
+        _leftovers.roll_back_leftovers(sender.name, _Here.pools)
+        _count()
+
+
+def _list_pools() -> None:
+    """List the pools anew: some were made, or forgotten."""
+    _Here.changes = Changes.number
+    _Here.pools = _leftovers.used_pools()
+    _Here.have_twins = len({pool.alias for pool in _Here.pools}) != len(_Here.pools)
+    _note_starts_if_asked()
 
 
 def _count() -> None:

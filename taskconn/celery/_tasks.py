@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the module `signal` wraps it in slow enums
 import functools
 import time
 import weakref
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from celery import _state
 
 from .._context import TaskContext
+from .._interrupts import note_signals
 from . import _apps
 
 __all__ = ["Limits", "is_outermost", "note_start", "running_task", "set_limits"]
@@ -19,9 +21,16 @@ Limits = tuple[float | None, float | None]
 
 
 class _Worker:
-    """Hold what the worker was started with; `limits` is None outside of workers, and in pools that know none."""
+    """
+    Hold what the worker was started with.
+
+    Attributes:
+        limits: None outside of workers, and in pools that know none.
+        handler: Of the soft limit's signal, as it was seen last.
+    """
 
     limits: Limits | None = None
+    handler: Any = None
 
 
 class _Context(NamedTuple):
@@ -34,6 +43,10 @@ class _Context(NamedTuple):
 #: What was found out about attempts, by the ids of their request objects. A `WeakKeyDictionary` takes longer to ask, an
 #: attribute of the request would be copied into others.
 _contexts: dict[int, _Context] = {}
+
+_NO_LIMITS: Limits = (None, None)
+_SOFT_LIMIT: int = getattr(_signal, "SIGUSR1", 0)
+_getsignal = _signal.getsignal
 
 #: Tasks that run in the calling thread or greenlet, outermost first; `celery.current_task` shows the last one only.
 _stack: Any = _state._task_stack  # type: ignore[attr-defined]  # noqa: SLF001 -- not in its stubs
@@ -56,8 +69,13 @@ def running_task() -> TaskContext | None:
         if len(_apps.made) != _apps.Met.number or _apps.waiting:
             _apps.meet_new()
         return None
-    context = _contexts.get(id(_top(task.request_stack)))
-    return context.task if context is not None else _describe_enclosing()
+    request = _top(task.request_stack)
+    context = _contexts.get(id(request))
+    if context is not None:
+        return context.task
+    if request is not None and not request.called_directly and is_outermost():  # what the worker calls
+        return _describe(task, request)
+    return _describe_enclosing()
 
 
 def note_start(task: Any) -> None:
@@ -120,6 +138,9 @@ def _describe(task: Any, request: Any) -> TaskContext:
     known = _contexts.get(key)
     if known is not None:
         return known.task
+    if _Worker.limits is not None and _SOFT_LIMIT and _getsignal(_SOFT_LIMIT) is not _Worker.handler:
+        note_signals("SIGUSR1")  # billiard sets its handler after the child has begun
+        _Worker.handler = _getsignal(_SOFT_LIMIT)
     context = TaskContext(
         key=object(),
         system="celery",
@@ -143,8 +164,10 @@ def _deadline(task: Any, request: Any) -> float | None:
     defaults = _Worker.limits
     if defaults is None or request.is_eager:
         return None
-    sent = request.timelimit or (None, None)
+    sent = request.timelimit or _NO_LIMITS
     hard = sent[0] or task.time_limit or defaults[0]
     soft = sent[1] or task.soft_time_limit or defaults[1]
-    limits = [limit for limit in (hard, soft) if limit]
-    return time.monotonic() + min(limits) if limits else None
+    if not hard or not soft:
+        limit = hard or soft
+        return time.monotonic() + limit if limit else None
+    return time.monotonic() + min(hard, soft)

@@ -65,15 +65,20 @@ class Counters:
 
     def as_dict(self, connections: Iterable[Counted] = ()) -> dict[str, int]:
         """Give the counters by name, with what *connections* have counted so far; ``open`` and ``leased`` are these."""
-        counts: dict[str, int] = dict(zip(self.NAMES, _values_of(self), strict=True))
-        counts["open"] = counts["leased"] = 0
+        return dict(zip(_ALL, self.numbers(connections), strict=True))
+
+    def numbers(self, connections: Iterable[Counted]) -> tuple[int, ...]:
+        """Give the same without the names: Celery's children ask for it after every task."""
+        leases, commits, rollbacks, number, leased = self.leases, self.commits, self.rollbacks, 0, 0
         for connection in connections:
-            counts["leases"] += connection.leases
-            counts["commits"] += connection.commits
-            counts["rollbacks"] += connection.rollbacks
-            counts["open"] += 1
-            counts["leased"] += connection.holder is not None
-        return counts
+            leases += connection.leases
+            commits += connection.commits
+            rollbacks += connection.rollbacks
+            number += 1
+            leased += connection.holder is not None
+        return (*_first_of(self), leases, commits, rollbacks, *_last_of(self), number, leased)
 
 
-_values_of = operator.attrgetter(*Counters.NAMES)
+_ALL = (*Counters.NAMES, "open", "leased")
+_first_of = operator.attrgetter(*Counters.NAMES[: Counters.NAMES.index("leases")])
+_last_of = operator.attrgetter(*Counters.NAMES[Counters.NAMES.index("rollbacks") + 1 :])
