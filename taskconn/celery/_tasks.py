@@ -64,7 +64,9 @@ def running_task() -> TaskContext | None:
     A direct call (``task()``, ``task.run()``, ``map``) belongs to the attempt around it. ``apply()``, eager mode and
     an eager retry, which keeps the id, are attempts of their own: each has a request object of its own.
     """
-    task = _top(_stack)
+    local = getattr(_stack, "_local", None)  # `_top`, written out: this is asked at every lease
+    held = None if local is None else local.__storage__.get(local.__ident_func__())
+    task = _stack.top if local is None else held["stack"][-1] if held else None
     if task is None:
         if len(_apps.made) != _apps.Met.number or _apps.waiting:
             _apps.meet_new()
