@@ -11,7 +11,7 @@ from ..stage import Stage
 
 def cases(stage: Stage) -> Iterator[Case]:
     """Give forks of a process with no, one and ten connections."""
-    url, times = stage.mariadb.url(), str(stage.times(200))
+    url, times = stage.mariadb.url(), str(stage.times(100))
     for number in (0, 1, 10):
         contenders = {
             by: lambda word=word, number=number: talk_to("forks", word, url, str(number), times)  # type: ignore[misc]
@@ -29,5 +29,5 @@ notes where its sockets are; in the child it puts dead ones over them.
 """,
     columns=(Column("whole_us", "µs", 0), Column("call_us", "µs of `os.fork()` alone", 0)),
     cases=cases,
-    rounds=9,
+    rounds=7,
 )

@@ -10,7 +10,7 @@ from ..stage import Stage
 
 #: Case -> word of the program, and how many are done a round.
 _CASES = {
-    "a fork with 50 descriptors, 20 of them clients": ("fork", 200),
+    "a fork with 50 descriptors, 20 of them clients": ("fork", 100),
     "an audit event": ("audit", 300),
     "a connect over TCP": ("connect", 200),
 }
@@ -38,5 +38,5 @@ to it are kept. The child ends at once.
 """,
     columns=(Column("us", "µs", 2),),
     cases=cases,
-    rounds=9,
+    rounds=7,
 )

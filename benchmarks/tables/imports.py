@@ -76,5 +76,5 @@ when they are first needed.
 """,
     columns=(Column("cpu_ms", "ms of CPU", 1), Column("wall_ms", "ms", 1), Column("modules", "modules", 0)),
     cases=cases,
-    rounds=15,
+    rounds=9,
 )

@@ -126,5 +126,5 @@ TLS context for every connection, for plain ones too; taskconn makes one for eac
 """,
     columns=(Column("wall_ms", "ms", 2), Column("cpu_ms", "ms of CPU", 2)),
     cases=cases,
-    rounds=9,
+    rounds=7,
 )

@@ -49,23 +49,23 @@ class _Way:
 
 
 _INSERT = {
-    "Worker, a connection per job": _Way("rq.worker.Worker", f"{_STOCK}.insert_over_new", 40, 20),
-    "the same, PyMySQL imported before": _Way("rq.worker.Worker", f"{_STOCK}.insert_over_new", 60, 20, preload=_STOCK),
-    "SimpleWorker, a global connection": _Way("rq.worker.SimpleWorker", f"{_STOCK}.insert_over_global", 600, 60),
-    "taskconn.rq.Worker": _Way("taskconn.rq.Worker", f"{_OURS}.insert", 150, 40),
-    "taskconn.rq.Worker, preload": _Way("taskconn.rq.Worker", f"{_OURS}.insert", 150, 40, preload=_OURS),
-    "taskconn.rq.WarmWorker": _Way("taskconn.rq.WarmWorker", f"{_OURS}.insert", 600, 60),
+    "Worker, a connection per job": _Way("rq.worker.Worker", f"{_STOCK}.insert_over_new", 20, 10),
+    "the same, PyMySQL imported before": _Way("rq.worker.Worker", f"{_STOCK}.insert_over_new", 30, 10, preload=_STOCK),
+    "SimpleWorker, a global connection": _Way("rq.worker.SimpleWorker", f"{_STOCK}.insert_over_global", 500, 50),
+    "taskconn.rq.Worker": _Way("taskconn.rq.Worker", f"{_OURS}.insert", 60, 20),
+    "taskconn.rq.Worker, preload": _Way("taskconn.rq.Worker", f"{_OURS}.insert", 60, 20, preload=_OURS),
+    "taskconn.rq.WarmWorker": _Way("taskconn.rq.WarmWorker", f"{_OURS}.insert", 500, 50),
     "worker-pool of 2, Worker, a connection per job": _Way(
-        "rq.worker.Worker", f"{_STOCK}.insert_over_new", 60, 20, workers=2
+        "rq.worker.Worker", f"{_STOCK}.insert_over_new", 30, 10, workers=2
     ),
-    "worker-pool of 2, taskconn.rq.WarmWorker": _Way("taskconn.rq.WarmWorker", f"{_OURS}.insert", 800, 60, workers=2),
+    "worker-pool of 2, taskconn.rq.WarmWorker": _Way("taskconn.rq.WarmWorker", f"{_OURS}.insert", 600, 50, workers=2),
 }
 
 _NOTHING = {
-    "Worker": _Way("rq.worker.Worker", f"{_STOCK}.nothing", 120, 40),
-    "SimpleWorker": _Way("rq.worker.SimpleWorker", f"{_STOCK}.nothing", 600, 60),
-    "taskconn.rq.Worker": _Way("taskconn.rq.Worker", f"{_OURS}.nothing", 150, 40),
-    "taskconn.rq.WarmWorker": _Way("taskconn.rq.WarmWorker", f"{_OURS}.nothing", 600, 60),
+    "Worker": _Way("rq.worker.Worker", f"{_STOCK}.nothing", 50, 20),
+    "SimpleWorker": _Way("rq.worker.SimpleWorker", f"{_STOCK}.nothing", 500, 50),
+    "taskconn.rq.Worker": _Way("taskconn.rq.Worker", f"{_OURS}.nothing", 60, 20),
+    "taskconn.rq.WarmWorker": _Way("taskconn.rq.WarmWorker", f"{_OURS}.nothing", 500, 50),
 }
 
 
@@ -107,7 +107,7 @@ class _Worker:
         cpu_s = self._cpu_s()
         began = time.perf_counter()
         self._redis.rename(self._staging.key, self._queue.key)
-        self._wait(lambda: self._finished() >= jobs, 0.002)
+        self._wait(lambda: self._finished() >= jobs, 0.005)
         elapsed_s = time.perf_counter() - began
         cpu_s = self._cpu_s() - cpu_s
         waits_ms = sorted(self._single(who) for _ in range(singles))

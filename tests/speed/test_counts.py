@@ -9,9 +9,10 @@ from contextlib import ExitStack
 import pytest
 
 import taskconn
+from benchmarks import pools, ways
 from benchmarks.clients import Client, psycopg_client, pymysql_client, redis_client
 from benchmarks.stage import Stage
-from benchmarks.tables import fake, tasks
+from benchmarks.tables import tasks
 from taskconn.testing import FakeDriver
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="starts servers, which have no Windows build")
@@ -29,23 +30,23 @@ def stage() -> Iterator[Stage]:
 @pytest.mark.parametrize("make", CLIENTS.values(), ids=CLIENTS)
 def test_task_without_a_statement_costs_no_round_trip(make: Callable[..., Client], stage: Stage) -> None:
     """A connection that was used a moment ago is handed out, and taken back, in silence."""
-    assert tasks.count_round_trips(make, stage, tasks.by_taskconn, "nothing") == 0
+    assert tasks.count_round_trips(make, stage, ways.by_taskconn, "nothing") == 0
 
 
 @pytest.mark.parametrize("work", ["SELECT 1", "INSERT"])
 @pytest.mark.parametrize("make", CLIENTS.values(), ids=CLIENTS)
 def test_task_with_a_statement_costs_no_round_trip_more(make: Callable[..., Client], work: str, stage: Stage) -> None:
     """It costs what a global connection does that settles its transaction as well."""
-    floor = tasks.count_round_trips(make, stage, tasks.global_connection, work)
+    floor = tasks.count_round_trips(make, stage, ways.global_connection, work)
 
-    assert 0 < tasks.count_round_trips(make, stage, tasks.by_taskconn, work) <= floor
+    assert 0 < tasks.count_round_trips(make, stage, ways.by_taskconn, work) <= floor
 
 
 @pytest.mark.parametrize("peer", ["psycopg_pool", "SQLAlchemy QueuePool", "DBUtils PooledDB"])
 def test_lease_costs_fewer_calls_than_other_pools(peer: str) -> None:
     """They hand out a connection, and take it back; a lease settles it, too."""
-    with fake.CONTENDERS[peer]() as theirs, fake.taskconn_lease() as ours:
-        assert fake.count_calls(ours) < fake.count_calls(theirs)
+    with pools.POOLS[peer]() as theirs, pools.taskconn_lease() as ours:
+        assert pools.count_calls(ours) < pools.count_calls(theirs)
 
 
 def test_lease_costs_the_same_among_a_thousand_aliases() -> None:
@@ -68,12 +69,12 @@ def test_lease_costs_the_same_among_a_thousand_aliases() -> None:
         with taskconn.lease(few):
             pass
 
-    assert {fake.count_calls(once(index)) for index in (0, 500, 999)} == {fake.count_calls(alone)}
+    assert {pools.count_calls(once(index)) for index in (0, 500, 999)} == {pools.count_calls(alone)}
 
 
 def test_leases_leave_nothing_behind() -> None:
     """After ten thousand leases the process holds as many objects as before."""
-    with fake.taskconn_lease() as once:
+    with pools.taskconn_lease() as once:
         once()
         before = sys.getallocatedblocks()
         for _ in range(10_000):
