@@ -13,6 +13,7 @@ from celery import _state, signals
 
 from .. import _leftovers, _process, _warmup
 from .._entries import Changes
+from .._interrupts import note_signals
 from .._pool import Pool
 from .._registry import Registry
 from ..errors import ConfigurationError
@@ -65,12 +66,14 @@ def expect_children(board: Board | None) -> None:
 
 def watch_tasks() -> None:
     """Clear up after each task; where an alias has a `deadline`, note when they begin: limits count from there."""
+    signals.task_prerun.connect(_before_first_task, dispatch_uid="taskconn limit")
     signals.task_postrun.connect(_after_task, dispatch_uid="taskconn")
     _note_starts_if_asked()
 
 
 def ignore_tasks() -> None:
     """Stop that: what runs in this process from now on is no worker's task."""
+    signals.task_prerun.disconnect(_before_first_task, dispatch_uid="taskconn limit")
     signals.task_prerun.disconnect(_before_task, dispatch_uid="taskconn")
     signals.task_postrun.disconnect(_after_task, dispatch_uid="taskconn")
     _Here.notes_starts = False
@@ -145,6 +148,12 @@ def _note_starts_if_asked() -> None:
     if not _Here.notes_starts and "taskconn._deadlines" in _loaded:
         _Here.notes_starts = True
         signals.task_prerun.connect(_before_task, dispatch_uid="taskconn")
+
+
+def _before_first_task(**_: Any) -> None:
+    """Have the soft limit note what it raises: billiard sets its handler after the child has begun, a task its own."""
+    signals.task_prerun.disconnect(_before_first_task, dispatch_uid="taskconn limit")
+    note_signals("SIGUSR1")
 
 
 def _before_task(sender: Any, **_: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # the module `signal` wraps it in slow enums
 import functools
 import time
 import weakref
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 from celery import _state
 
 from .._context import TaskContext
-from .._interrupts import note_signals
 from . import _apps
 
 __all__ = ["Limits", "is_outermost", "note_start", "running_task", "set_limits"]
@@ -21,16 +19,9 @@ Limits = tuple[float | None, float | None]
 
 
 class _Worker:
-    """
-    Hold what the worker was started with.
-
-    Attributes:
-        limits: None outside of workers, and in pools that know none.
-        handler: Of the soft limit's signal, as it was seen last.
-    """
+    """Hold what the worker was started with; `limits` is None outside of workers, and in pools that know none."""
 
     limits: Limits | None = None
-    handler: Any = None
 
 
 class _Context(NamedTuple):
@@ -45,8 +36,6 @@ class _Context(NamedTuple):
 _contexts: dict[int, _Context] = {}
 
 _NO_LIMITS: Limits = (None, None)
-_SOFT_LIMIT: int = getattr(_signal, "SIGUSR1", 0)
-_getsignal = _signal.getsignal
 
 #: Tasks that run in the calling thread or greenlet, outermost first; `celery.current_task` shows the last one only.
 _stack: Any = _state._task_stack  # type: ignore[attr-defined]  # noqa: SLF001 -- not in its stubs
@@ -140,9 +129,6 @@ def _describe(task: Any, request: Any) -> TaskContext:
     known = _contexts.get(key)
     if known is not None:
         return known.task
-    if _Worker.limits is not None and _SOFT_LIMIT and _getsignal(_SOFT_LIMIT) is not _Worker.handler:
-        note_signals("SIGUSR1")  # billiard sets its handler after the child has begun
-        _Worker.handler = _getsignal(_SOFT_LIMIT)
     context = TaskContext(
         key=object(),
         system="celery",
