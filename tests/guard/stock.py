@@ -107,8 +107,9 @@ def _celery(settings: dict[str, Any], *words: str) -> Callable[[Start, str], str
                 name = ("add", "retry", "fail", "send")[n % 4]
                 client.send_task(f"{_HERE}app.{name}", (1, 2) if name == "add" else (), ignore_result=True)
             script.wait_for(rf"Task {re.escape(_HERE)}app\.send\S* succeeded", 120, count=3)
-            client.control.broadcast("pool_grow", arguments={"n": 1}) if "solo" not in words else None
-        script.stop(signal.SIGQUIT, timeout=120)  # a warm shutdown may wait half a minute for a child
+            if "solo" not in words:  # answered when it has forked: a worker that is asked to end meanwhile may hang
+                client.control.broadcast("pool_grow", arguments={"n": 1}, reply=True, timeout=30, limit=1)
+        script.stop(signal.SIGQUIT, timeout=100)  # a warm shutdown may wait half a minute for a child
         folder.cleanup()
         return script.output
 
