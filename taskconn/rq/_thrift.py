@@ -60,9 +60,15 @@ class ThriftyMixin(BaseWorker):
             found = super().dequeue_job_and_maintain_ttl(None, max_idle_time)
             if found is not None or timeout is None:
                 return found
-        if self._owes_state:
+        if self._owes_state or self._state != WorkerStatus.IDLE:
             self._write_state()
         return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def teardown(self) -> None:
+        """End the worker, which is seen to be idle in what RQ keeps of it."""
+        if self._owes_state and not self.is_horse:
+            self._write_state()
+        super().teardown()  # type: ignore[no-untyped-call]  # RQ is typed in part
 
     def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001 -- RQ's signature
         """Wait while workers are suspended, which is asked without a transaction."""
@@ -155,7 +161,7 @@ class ThriftyMixin(BaseWorker):
 
     def _write_state(self) -> None:
         """Write that the worker is idle, and lives."""
-        self._owes_state = False
+        self._owes_state, self._state = False, WorkerStatus.IDLE
         with self.connection.pipeline(transaction=False) as own:
             super().set_state(WorkerStatus.IDLE, own)
             self._beat_at = -math.inf  # what the job's process has written of it since lives shorter

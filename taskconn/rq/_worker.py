@@ -9,6 +9,7 @@ from typing import Any
 import rq.worker
 from rq.job import Job
 from rq.queue import Queue
+from rq.worker import BaseWorker
 
 from .. import _guard, _leftovers
 from .._generation import advance
@@ -93,10 +94,20 @@ class WorkerMixin(StoppingMixin, ThriftyMixin, IdlingMixin):
         super().prepare_job_execution(*args, **kwargs)
         _start.open_early()
 
+    def _may_hold(self) -> bool:
+        """Let an execution be registered with its job's start, if no class of a user's decides what happens there."""
+        kind, behind = type(self), super().perform_job
+        return (
+            kind.perform_job is WorkerMixin.perform_job
+            and kind.prepare_job_execution is WorkerMixin.prepare_job_execution
+            and behind.__func__ is BaseWorker.perform_job  # type: ignore[attr-defined]  # a method
+            and super()._may_hold()
+        )
+
     def teardown(self) -> None:
         """End the worker, and say goodbye to its servers."""
         try:
-            super().teardown()  # type: ignore[no-untyped-call]  # RQ is typed in part
+            super().teardown()
         finally:
             if not self.is_horse:
                 close_all()

@@ -29,6 +29,13 @@ def counted(self, *args, **kwargs):
 
 redis.connection.Connection.send_packed_command = counted
 
+def begin_anew():
+    global trips, job_began
+    trips = job_began = 0
+
+os.register_at_fork(after_in_child=begin_anew)
+job_began = 0
+
 class Counted(import_attribute(os.environ["TEST_CLASS"])):
     began = None
 
@@ -38,12 +45,11 @@ class Counted(import_attribute(os.environ["TEST_CLASS"])):
         self.began = trips
         super().execute_job(job, queue)
 
-    def perform_job(self, *args):
-        before = trips
-        try:
-            return super().perform_job(*args)
-        finally:
-            os.write(1, f"in the job's process {trips - before}\\n".encode())
+    def handle_job_success(self, *args, **kwargs):
+        global job_began
+        super().handle_job_success(*args, **kwargs)
+        os.write(1, f"in the job's process {trips - job_began}\\n".encode())
+        job_began = trips
 
 connection = Redis.from_url(os.environ["TEST_REDIS_URL"])
 queues = [Queue(name, connection=connection) for name in os.environ["TEST_QUEUES"].split()]
@@ -56,7 +62,7 @@ Counted(queues, connection=connection).work(burst=True)
     [
         pytest.param("taskconn.rq.Worker", "default", 3, 9, id="Worker"),  # 5 of them make its connection
         pytest.param("taskconn.rq.WarmWorker", "default", 3, 4, id="WarmWorker"),
-        pytest.param("taskconn.rq.SimpleWorker", "default", 7, 4, id="SimpleWorker"),
+        pytest.param("taskconn.rq.SimpleWorker", "default", 7, 7, id="SimpleWorker"),
         pytest.param("taskconn.rq.WarmWorker", "default other", 4, 4, id="WarmWorker of two queues"),
     ],
 )
@@ -94,6 +100,39 @@ def test_job_that_runs_is_registered(workplace: Workplace, name: str, queues: li
 
     assert job.get_executions() == []
     assert workplace.queue.started_job_registry.get_job_ids() == []
+
+
+@pytest.mark.parametrize("name", ["Worker", "WarmWorker", "SimpleWorker"])
+@pytest.mark.parametrize("words", [[], ["--max-jobs", "1"]], ids=["no job left", "jobs enough"])
+def test_worker_that_has_ended_was_idle(workplace: Workplace, name: str, words: list[str]) -> None:
+    """What RQ keeps of it for a minute says so, though the last job was followed by no wait."""
+    workplace.enqueue_warm("pid")
+
+    workplace.worker(name, *words).succeed()
+
+    (key,) = workplace.queue.connection.keys("rq:worker:*")
+    assert workplace.queue.connection.hmget(key, "state", "successful_job_count") == [b"idle", b"1"]
+
+
+@pytest.mark.parametrize("name", ["Worker", "SimpleWorker"])
+def test_worker_that_has_had_no_job_is_idle(workplace: Workplace, name: str) -> None:
+    """It says so before it waits for its first one."""
+    redis = workplace.queue.connection
+    worker = workplace.worker(name, burst=False)
+
+    _until(lambda: [redis.hget(key, "state") for key in redis.keys("rq:worker:*")] == [b"idle"])
+
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["Performing", "PerformingBehind", "Preparing"])
+def test_execution_is_registered_whatever_a_class_makes_of_a_jobs_start(workplace: Workplace, name: str) -> None:
+    """A class of a user's that begins jobs otherwise finds it registered before, as with RQ."""
+    job = workplace.enqueue_warm("pid")
+
+    workplace.worker(f"tests.rq.workers.{name}").succeed()
+
+    assert workplace.queue.connection.lrange("executions", 0, -1) == [job.id.encode()]
 
 
 @pytest.mark.parametrize("function", ["sleep_in_python", "ask_for_another_try"])

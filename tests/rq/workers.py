@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any
 
+import rq.worker
 from rq.job import Job
 from rq.queue import Queue
 from rq.timeouts import HorseMonitorTimeoutException
@@ -173,3 +174,33 @@ class StatefulWorker(taskconn.rq.WarmWorker):
         seen_by = job.seen_by  # type: ignore[attr-defined]  # of `StatefulJob`
         self.connection.set("seen by", f"{seen_by} in {os.getpid()}")
         return super().perform_job(job, *args, **kwargs)
+
+
+def _note_executions(worker: Any, job: Job) -> None:
+    for job_id in job.started_job_registry.get_job_ids():
+        worker.connection.rpush("executions", job_id)
+
+
+class _Performs(rq.worker.BaseWorker):
+    def perform_job(self, job: Job, *args: Any, **kwargs: Any) -> bool:
+        _note_executions(self, job)
+        return True
+
+
+class Performing(_Performs, taskconn.rq.Worker):
+    """Perform jobs otherwise."""
+
+
+class _Theirs(_Performs, rq.worker.Worker):
+    pass
+
+
+class PerformingBehind(taskconn.rq.WarmWorkerMixin, _Theirs):
+    """Perform jobs otherwise, by a class that ours is mixed into."""
+
+
+class Preparing(taskconn.rq.WarmWorker):
+    """Begin jobs otherwise."""
+
+    def prepare_job_execution(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        _note_executions(self, job)
