@@ -67,6 +67,7 @@ class WorkerMixin(StoppingMixin, ThriftyMixin, IdlingMixin):
         _start.check(self._check_settings, is_forking=self._is_forking())
         super().bootstrap(*args, **kwargs)
         share_driver_info(self.connection)
+        noting_penalty(self.death_penalty_class)  # type: ignore[arg-type]  # made here, so that no horse has to
         _guard.worker_is_ready()
 
     def execute_job(self, job: Job, queue: Queue) -> None:
