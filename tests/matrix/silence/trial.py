@@ -73,7 +73,7 @@ def try_all(
     lines = run.output.splitlines()
     said = [json.loads(line) for line in lines if line.startswith('{"state"')]
     found = {(one["state"], one["action"]): one["facts"] for one in said}
-    broken = [] if code == 0 else [f"the program ended with {code}"]
+    broken = [] if code == 0 else [f"the program ended with {code}:\n{run.output[-3000:]}"]
     for state, action in wanted:
         facts = found.get((state, action), {"it was run": False})
         wrong = [name for name, holds in facts.items() if not holds]
