@@ -149,7 +149,7 @@ class Callables(Driver[Client]):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
     def _settle(self, client: Client, verb: str, timeout_s: float) -> None:
-        until = time.monotonic() + timeout_s
+        until, limit = time.monotonic() + timeout_s, None
         if not client.locks.come_free(timeout_s):
             name = type(client.opened).__name__
             raise ClientError(
@@ -164,7 +164,8 @@ class Callables(Driver[Client]):
             if is_interrupt(error):
                 client.facts.interrupt = type(error).__name__
                 raise
-            client.facts.pending = self.peek(client) is Peek.DEAD
+            has_passed = limit is not None and limit.has_passed
+            client.facts.pending = has_passed or client.has_hung_up(error) or self.peek(client) is Peek.DEAD
             if verb == "commit" and not client.facts.pending:
                 raise
             raise failure(error) from error

@@ -18,6 +18,10 @@ from ...errors import InvalidSettingsError
 __all__ = ["Client", "ClientError", "call", "failure", "function_of"]
 
 
+#: PEP 249's errors for what a server has refused: it has answered.
+_REFUSALS = frozenset({"DataError", "IntegrityError", "NotSupportedError", "ProgrammingError"})
+
+
 class ClientError(Exception):
     """A client without a driver could not do what was asked of it; its own exception is the cause."""
 
@@ -67,6 +71,11 @@ class Client:
     def known(self) -> list[int]:
         """List its sockets as they were seen last, without those that it has closed since."""
         return [] if self.is_closed else present(self._sockets)
+
+    def has_hung_up(self, error: BaseException) -> bool:
+        """Tell whether *error* made the client close all of its sockets: many do that when the server has gone."""
+        is_refusal = any(kind.__name__ in _REFUSALS for kind in type(error).__mro__)
+        return bool(self._peers) and not is_refusal and not self.look_again()
 
     def can(self, *verbs: str) -> bool:
         """Tell whether the client has all of these methods."""

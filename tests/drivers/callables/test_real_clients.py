@@ -69,6 +69,17 @@ def test_commit_without_an_answer_has_an_unknown_outcome(
     assert mysql_database.query("SELECT name FROM car") == [("Volvo",)]
 
 
+def test_commit_of_a_session_that_was_killed_has_an_unknown_outcome(
+    pymysql_alias: Callable[..., Any], mysql_database: MySQLDatabase
+) -> None:
+    """PyMySQL closes its socket as it reads the end: nothing is left to look at, and nothing was answered."""
+    with pytest.raises(CommitOutcomeUnknownError), lease(pymysql_alias()) as db:
+        db.cursor().execute("INSERT INTO car VALUES ('Volvo')")
+        mysql_database.query(f"KILL {db.thread_id()}")
+
+    assert mysql_database.query("SELECT name FROM car") == []
+
+
 def test_limits_in_a_plain_connection_leave_no_wrong_answer(
     pymysql_alias: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

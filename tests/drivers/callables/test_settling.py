@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from taskconn import lease
+from taskconn.errors import CommitOutcomeUnknownError
 from tests.drivers.callables.lines import Line, TransactionalLine
 from tests.support.core import task_system
 from tests.support.limits import SoftTimeLimitExceeded
@@ -29,6 +30,29 @@ def test_client_with_transactions_is_settled(aliases: Callable[..., Any], end: s
         db.say(str(1 / (not fails)))
 
     assert db.said[-1:] == [end]
+
+
+class IntegrityError(Exception):
+    """The name that PEP 249 has for a server's refusal."""
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [(ConnectionResetError, CommitOutcomeUnknownError), (IntegrityError, IntegrityError)],
+    ids=["lost", "refused"],
+)
+def test_client_that_hangs_up_in_commit(
+    aliases: Callable[..., Any], error: type[Exception], seen: type[Exception]
+) -> None:
+    """Many clients close their socket when the server has gone: the outcome is unknown, unless the server refused."""
+
+    class Hasty(TransactionalLine):
+        def commit(self) -> None:
+            self.socket.close()
+            raise error
+
+    with pytest.raises(seen), lease(aliases(Hasty)):
+        pass
 
 
 def test_limit_that_leaves_a_task_costs_the_client(aliases: Callable[..., Any]) -> None:
