@@ -16,8 +16,8 @@ PROGRAM = """
 import faulthandler, importlib.util, os, sys, threading, time
 import taskconn
 
-importing, has_begun, forking, forked = (threading.Event() for _ in range(4))
-os.register_at_fork(before=forking.set, after_in_parent=forked.set)
+importing, has_begun, forking = (threading.Event() for _ in range(3))
+os.register_at_fork(before=forking.set)
 
 class Import:
     @staticmethod
@@ -38,19 +38,17 @@ class Import:
         spec.loader.exec_module = execute_late
         return spec
 
+class Client:  # nothing in C: a library's own locks would be another test's
+    answer = 42
+
 def lease():
     with taskconn.lease() as db:
-        return db.execute("SELECT 1").fetchone()
-
-def url():
-    if has_begun.is_set() and threading.current_thread() is not threading.main_thread():
-        forked.wait(5)  # SQLite itself renews no lock in a child: nobody opens one in this moment
-    return "sqlite:///:memory:"
+        return db.answer
 
 for name in [name for name in sys.modules if name.startswith(sys.argv[1])]:
     del sys.modules[name]
 sys.meta_path.insert(0, Import)
-taskconn.configure({"default": url})
+taskconn.configure({"default": {"connect": Client}})
 thread = threading.Thread(target=lease)
 thread.start()
 has_begun.wait(5)
@@ -65,12 +63,12 @@ thread.join()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-@pytest.mark.parametrize("module", ["taskconn.drivers.sqlite._connection", "random"])
+@pytest.mark.parametrize("module", ["taskconn.drivers.callables._client", "random"])
 def test_child_of_a_fork_in_the_middle_of_an_import_leases(script: Callable[..., Script], module: str) -> None:
     """The child finds the driver, and what is imported beside it, as the other thread has left them: whole."""
     output = script(PROGRAM, module, environ={"PYTHONWARNINGS": "ignore::DeprecationWarning"}).succeed()
 
-    assert "child: (1,)" in output
+    assert "child: 42" in output
     assert "ended with 0" in output
 
 
