@@ -109,7 +109,10 @@ def _celery(settings: dict[str, Any], *words: str) -> Callable[[Start, str], str
             script.wait_for(rf"Task {re.escape(_HERE)}app\.send\S* succeeded", 120, count=3)
             if "solo" not in words:  # answered when it has forked: a worker that is asked to end meanwhile may hang
                 client.control.broadcast("pool_grow", arguments={"n": 1}, reply=True, timeout=30, limit=1)
-        script.stop(signal.SIGQUIT, timeout=100)  # a warm shutdown may wait half a minute for a child
+        # A warm shutdown may wait half a minute for a child. A cold one speaks AMQP from a signal handler, even in the
+        # middle of a frame, and then waits for ever.
+        is_amqp = settings["broker_url"].startswith("amqp:")
+        script.stop(signal.SIGTERM if is_amqp else signal.SIGQUIT, timeout=100)
         folder.cleanup()
         return script.output
 
