@@ -17,6 +17,11 @@ DATABASE = "matrix"
 
 TRANSPORTS = ("TCP", "Unix socket", "TLS")
 
+#: What a task may leave behind in Redis alone, for the others' `Family.impossible`.
+OF_REDIS: Mapping[str, str] = dict.fromkeys(
+    ("CLIENT SETNAME", "MULTI", "SELECT db", "SUBSCRIBE", "WATCH"), "a command of Redis"
+)
+
 
 @dataclass(frozen=True)
 class Leftover:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from tests.drivers.rows import Row
-from tests.matrix.families.family import DATABASE, Family, Leftover, finds, sql, works
+from tests.matrix.families.family import DATABASE, OF_REDIS, Family, Leftover, finds, sql, works
 
 
 class MySQL(Family):
@@ -33,7 +33,9 @@ class MySQL(Family):
         ),
     }
     impossible: ClassVar = {
+        **OF_REDIS,
         "LISTEN": "MySQL has no LISTEN",
+        "another search_path": "MySQL has no schemas below a database",
         "query, drops an open cursor": "the library runs no query while rows of another one are unread",
     }
 

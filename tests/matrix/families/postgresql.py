@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.drivers.rows import Row
-from tests.matrix.families.family import DATABASE, Family, Leftover, finds, sql
+from tests.matrix.families.family import DATABASE, OF_REDIS, Family, Leftover, finds, sql
 
 
 class PostgreSQLFamily(Family):
@@ -49,7 +49,7 @@ class PostgreSQLFamily(Family):
             lambda row, db: row.half_read(db), lambda row, db: row.ask(db, 1)[0] != row.ask(db, 1)[1], always_goes=True
         ),
     }
-    impossible: ClassVar = {"another database": "a session of PostgreSQL can't change its database"}
+    impossible: ClassVar = {**OF_REDIS, "another database": "a session of PostgreSQL can't change its database"}
 
     def __init__(self) -> None:
         self._gate: Any = None

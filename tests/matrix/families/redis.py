@@ -48,6 +48,7 @@ class RedisFamily(Family):
     }
     impossible: ClassVar = {
         "rollback()": "Redis has no rollback",
+        "another database": "`SELECT db` is what it has instead",
         **dict.fromkeys(
             (
                 "an open transaction",
@@ -57,6 +58,8 @@ class RedisFamily(Family):
                 "a user lock",
                 "a prepared statement",
                 "SET autocommit",
+                "LISTEN",
+                "another search_path",
             ),
             "Redis has none",
         ),

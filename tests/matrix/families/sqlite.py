@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from tests.drivers.rows import Row
-from tests.matrix.families.family import TRANSPORTS, Family, Leftover, finds, sql, works
+from tests.matrix.families.family import OF_REDIS, TRANSPORTS, Family, Leftover, finds, sql, works
 
 
 class SQLiteFamily(Family):
@@ -43,7 +43,8 @@ class SQLiteFamily(Family):
         "same session": "SQLite has no session",
         "no descriptor": "closing SQLite's descriptor drops the parent's locks; the object is kept instead",
         "a snapshot by SELECT alone": "a read that was read to its end leaves none",
-        **dict.fromkeys(("a user lock", "a prepared statement", "LISTEN"), "SQLite has none"),
+        **OF_REDIS,
+        **dict.fromkeys(("a user lock", "a prepared statement", "LISTEN", "another search_path"), "SQLite has none"),
     }
 
     def __init__(self) -> None:
