@@ -111,7 +111,7 @@ def _celery(settings: dict[str, Any], *words: str) -> Callable[[Start, str], str
             script.wait_for(rf"Task {re.escape(_HERE)}app\.\S* (succeeded|raised unexpected)", 120, count=count)
             if "solo" not in words:  # answered when it has forked: a worker that is asked to end meanwhile may hang
                 client.control.broadcast("pool_grow", arguments={"n": 1}, reply=True, timeout=30, limit=1)
-        # Not a cold shutdown: Celery does it in the signal's handler, which may wait for ever for what it has interrupted.
+        # Not a cold shutdown: Celery does it in the handler of the signal, which may wait for what it has interrupted.
         script.stop(signal.SIGTERM, timeout=100)
         folder.cleanup()
         return script.output
