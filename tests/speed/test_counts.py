@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from benchmarks.clients import Client, psycopg_client, pymysql_client, redis_cli
 from benchmarks.stage import Stage
 from benchmarks.tables import tasks
 from taskconn.testing import FakeDriver
+from tests.support.process import Script
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="starts servers, which have no Windows build")
 
@@ -47,6 +49,22 @@ def test_lease_costs_fewer_calls_than_other_pools(peer: str) -> None:
     """They hand out a connection, and take it back; a lease settles it, too."""
     with pools.POOLS[peer]() as theirs, pools.taskconn_lease() as ours:
         assert pools.count_calls(ours) < pools.count_calls(theirs)
+
+
+@pytest.mark.parametrize("integration", ["taskconn", "taskconn.celery", "taskconn.rq"])
+def test_lease_costs_at_most_15_calls(integration: str, script: Callable[..., Script]) -> None:
+    """In a process of one task system."""
+    program = """
+import importlib, sys
+from benchmarks import pools
+importlib.import_module(sys.argv[1])
+with pools.taskconn_lease() as once:
+    print("calls", pools.count_calls(once))
+"""
+    found = re.search(r"calls (\d+)", script(program, integration).succeed())
+
+    assert found is not None
+    assert 0 < int(found[1]) <= 15
 
 
 def test_lease_costs_the_same_among_a_thousand_aliases() -> None:
