@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ._interrupts import strikes
 from ._process import getpid, me, unforked
-from ._server_errors import hear_limit
+from ._server_errors import hear_limit, note_undone
 from .driver import Session
 from .errors import InheritedConnectionError, TaintedConnectionError
 
@@ -85,6 +85,7 @@ class Interruptible:
                 raise interrupt  # noqa: B904 -- its own context shows what the library made of it
             if self.touches in (touches, self.answered) or self.is_in_step(error):
                 session.pending = was_pending
+                note_undone(session, error)
             else:
                 self.drop()  # the reply will never come, or is somebody else's: it stays pending
             if session.deadline is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
-__all__ = ["hear_limit", "is_login_refused", "is_read_only"]
+__all__ = ["hear_limit", "is_login_refused", "is_read_only", "note_undone", "undone_words"]
 
 #: MySQL and MariaDB: ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
 _REFUSED_NUMBERS = {1045, 1698}
@@ -26,6 +27,9 @@ _ENDED_NUMBERS = {1317, 1969, 3024}
 _ENDED_STATES = {"57014"}
 #: SQLite: SQLITE_INTERRUPT.
 _ENDED_WORDS = "interrupted"
+#: MySQL and MariaDB: ER_CHECKREAD, ER_LOCK_TABLE_FULL, ER_LOCK_DEADLOCK. InnoDB has rolled back the transaction, and
+#: begins another one with the next statement. Galera answers the last of them to whoever has lost to another node.
+_UNDOING_NUMBERS = {1020, 1206, 1213}
 #: Longest wait for a limit that is due, in seconds: Celery's is sent by another process.
 _DUE_S = 0.5
 
@@ -69,6 +73,28 @@ def is_read_only(error: BaseException) -> bool:
         (_number(error) in _READ_ONLY_NUMBERS and _READ_ONLY_OPTION in words)
         or _state(error) in _READ_ONLY_STATES
         or any(phrase in words for phrase in _READ_ONLY_WORDS)
+    )
+
+
+class _Session(Protocol):
+    """What is noted of a connection's statements: see `Session` in `driver.py`."""
+
+    sent: int
+    undone: int
+
+
+def note_undone(session: _Session, error: BaseException) -> None:
+    """Note it if *error*, of a statement, says that all before it was rolled back; before the first is nothing."""
+    number = _number(error)
+    if number in _UNDOING_NUMBERS and session.sent > 1:
+        session.undone = number
+
+
+def undone_words(number: int) -> str:
+    """Say why what was sent since the error *number* must not be committed."""
+    return (
+        f"the error {number} was swallowed, with which the server had rolled back all that was sent before it; COMMIT "
+        f"was not sent, for that would keep the rest alone: call rollback() before you begin again"
     )
 
 

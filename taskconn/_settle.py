@@ -42,7 +42,7 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
     if pool.deadlines is not None:
         pool.deadlines.disarm(pooled)
     shield = Shield(pool.alias)
-    has_begun = False
+    has_begun, was_pending = False, session.pending  # of a statement that was lost, and its error swallowed
     try:
         with shield:
             has_begun = True
@@ -60,7 +60,8 @@ def commit(pool: Pool[Any], pooled: Pooled[Any]) -> None:
                 return
             raise  # a terminating signal, delivered right after: the work is done
         # An interrupt that nothing held back may have struck after the answer, when nothing is pending any more.
-        if session.pending or session.interrupt or (has_begun and is_interrupt(exception)):
+        is_unanswered = session.pending and not was_pending
+        if is_unanswered or session.interrupt or (has_begun and is_interrupt(exception)):
             unknown = CommitOutcomeUnknownError(pool.alias, _words(exception))
             (pool.lose if isinstance(exception, driver.errors) else pool.invalidate)(pooled)
             if isinstance(exception, driver.errors):
@@ -148,6 +149,7 @@ def _give_back(pool: Pool[Any], pooled: Pooled[Any]) -> None:
     session = pooled.session
     session.sent = 0  # a proxy that keeps the connection has nothing to settle any more
     session.settled_by_hand = False
+    session.undone = 0
     session.refusal = None  # left by an interrupt on the way into, or out of, what refuses
     pool.give_back(pooled)
 

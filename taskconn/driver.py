@@ -31,20 +31,14 @@ class Session:
         settled_by_hand: The task has committed or rolled back by itself, and `sent` counts from there on.
         deadline: Monotonic time, in seconds, after which statements are ended for the task's limit; None if never.
         refusal: Raises if the task may not call the settling method that it is given the name of; None if it may.
+        undone: Number of the error with which the server has rolled back all that was sent before; 0 if it has not.
         owner_pid: Process that opened the connection.
     """
 
     __slots__ = (
-        "alias",
-        "closed_by_hand",
-        "deadline",
-        "interrupt",
-        "owner_pid",
-        "pending",
-        "refusal",
-        "sent",
-        "settled_by_hand",
-    )
+        "alias", "closed_by_hand", "deadline", "interrupt", "owner_pid", "pending", "refusal", "sent",
+        "settled_by_hand", "undone",
+    )  # fmt: skip
 
     def __init__(self, alias: str = "", owner_pid: int = 0) -> None:
         self.alias = alias
@@ -56,6 +50,7 @@ class Session:
         self.settled_by_hand = False
         self.deadline: float | None = None
         self.refusal: Callable[[str], None] | None = None
+        self.undone = 0
 
 
 class Driver(ABC, Generic[C]):
@@ -223,7 +218,8 @@ class Driver(ABC, Generic[C]):
 
         Raises:
             errors: What the library raises. `Session.pending` is True afterwards if the command was sent and never
-                answered, so that the outcome is unknown; False if it was not sent, or refused by the server.
+                answered, so that the outcome is unknown; False if it was not sent, or refused by the server. Where a
+                reply was pending already, or `Session.undone` is not 0, the command must not be sent.
         """
 
     def rollback(self, connection: C, timeout_s: float) -> None:

@@ -69,16 +69,32 @@ def test_commit_that_fails_is_rolled_back_with_the_drivers_error() -> None:
     assert app.stats()["open"] == 1
 
 
-def test_commit_without_an_answer_is_an_unknown_outcome() -> None:
+def _lose(_: object, connection: FakeConnection, __: float) -> None:
+    connection.taskconn_session.pending = True
+    raise FakeError("lost")
+
+
+def test_commit_without_an_answer_is_an_unknown_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection lost between COMMIT and its answer is an unknown outcome, with the driver's error as its cause."""
     app = fake()
+    monkeypatch.setattr(FakeDriver, "commit", _lose)
 
     with pytest.raises(CommitOutcomeUnknownError, match="safe to repeat") as caught, app.lease() as db:
         db.execute("INSERT")
-        db.fails_on = {"commit"}
-        db.taskconn_session.pending = True
 
     assert isinstance(caught.value.__cause__, FakeError)
+    assert app.stats()["open"] == 0
+
+
+def test_connection_that_a_statement_has_lost_is_known_to_have_committed_nothing() -> None:
+    """Its error was swallowed: no COMMIT can be sent, and the driver's error says so."""
+    app = fake()
+
+    with pytest.raises(FakeError, match="closed"), app.lease() as db:
+        db.execute("INSERT")
+        db.taskconn_session.pending = True
+        db.is_open = False
+
     assert app.stats()["open"] == 0
 
 

@@ -60,6 +60,7 @@ class Wire:
         self._may_answer.set()
         self._awaited = b""
         self._passes_awaited = True
+        self._halves = False
         self.has_come = threading.Event()
         self._threads = [threading.Thread(target=self._accept, name="wire", daemon=True)]
         self._threads[0].start()
@@ -107,10 +108,10 @@ class Wire:
         """Let requests pass but keep the server's answers back, until `release_answers`."""
         self._may_answer.clear()
 
-    def hold_answer_to(self, words: bytes) -> None:
-        """Let the next request that has *words* in it pass, and keep the server's answers back from there on."""
+    def hold_answer_to(self, words: bytes, *, halves: bool = False) -> None:
+        """Let the next request that has *words* in it pass, and keep answers, or half of them, back from there on."""
         self.has_come.clear()
-        self._passes_awaited, self._awaited = True, words
+        self._passes_awaited, self._awaited, self._halves = True, words, halves
 
     def keep_from_server(self, words: bytes) -> None:
         """Swallow the next request that has *words* in it."""
@@ -190,6 +191,9 @@ class Wire:
     def _pump_back(self, server: socket.socket, client: socket.socket, traffic: Traffic) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(_CHUNK):
+                if self._halves and not self._may_answer.is_set():
+                    client.sendall(data[: len(data) // 2])
+                    data = data[len(data) // 2 :]
                 self._may_answer.wait()
                 with self._news:
                     traffic.received += len(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -107,6 +108,7 @@ class Callables(Driver[Client]):
                 is_alive = call(connection.check, connection.opened) is not False
             except ClientError:
                 return False
+        connection.begin_anew()
         return is_alive and not limit.has_passed
 
     def has_pending_reply(self, connection: Client) -> bool:
@@ -149,23 +151,26 @@ class Callables(Driver[Client]):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
     def _settle(self, client: Client, verb: str, timeout_s: float) -> None:
-        until, limit = time.monotonic() + timeout_s, None
+        until, limit, handled = time.monotonic() + timeout_s, None, sys.exc_info()[1]
         if not client.locks.come_free(timeout_s):
             name = type(client.opened).__name__
             raise ClientError(
                 f"{name} is busy: rows that were not read to their end, or another thread, hold its lock, "
                 f"and {verb}() would wait for it; it was not called"
             )
+        if verb == "commit" and (why := client.obstacle()):
+            raise ClientError(f"{type(client.opened).__name__}: {why}; commit() was not called")
         try:
             with TimeLimit(until - time.monotonic(), client.known()) as limit:
                 getattr(client.opened, verb)()
             client.is_shut |= limit.has_passed
+            client.begin_anew()
         except BaseException as error:
             if is_interrupt(error):
                 client.facts.interrupt = type(error).__name__
                 raise
             has_passed = limit is not None and limit.has_passed
-            client.facts.pending = has_passed or client.has_hung_up(error) or self.peek(client) is Peek.DEAD
+            client.facts.pending = has_passed or client.is_unanswered(error, handled) or self.peek(client) is Peek.DEAD
             if verb == "commit" and not client.facts.pending:
                 raise
             raise failure(error) from error

@@ -12,12 +12,14 @@ from ..._descriptors import Finder, peer_of, present, process_sockets
 from ..._interrupts import is_interrupt
 from ..._locks import Locks
 from ..._process import Socket
-from ...driver import Session, Target
+from ...driver import Peek, Session, Target, peek
 from ...errors import InvalidSettingsError
 
 __all__ = ["Client", "ClientError", "call", "failure", "function_of"]
 
 
+#: State of a PostgreSQL connection, as psycopg and psycopg2 tell it (libpq's PQTRANS_INERROR).
+_PG_INERROR = 3
 #: PEP 249's errors for what a server has refused: it has answered.
 _REFUSALS = frozenset({"DataError", "IntegrityError", "NotSupportedError", "ProgrammingError"})
 
@@ -37,7 +39,10 @@ class Client:
         locks: Those of a client with transactions; others mend themselves, and threads of their own hold locks.
     """
 
-    __slots__ = ("_earlier", "_peers", "_sockets", "check", "close", "facts", "is_closed", "is_shut", "locks", "opened")
+    __slots__ = (
+        "_begun_on", "_earlier", "_peers", "_sockets", "check", "close", "facts", "is_closed", "is_shut", "locks",
+        "opened",
+    )  # fmt: skip
 
     def __init__(self, target: Target, opened: Any) -> None:
         self.opened = opened
@@ -48,6 +53,7 @@ class Client:
         self.locks = Locks(opened if self.can("commit", "rollback") else None)
         self._earlier: frozenset[Socket] = frozenset()
         self._sockets: list[Socket] = []
+        self._begun_on: list[Socket] = []
         self._peers: set[object] = set()
 
     def __repr__(self) -> str:
@@ -56,7 +62,7 @@ class Client:
     def learn(self, finder: Finder) -> None:
         """Take the sockets that were found for this client's, and their peers for its servers."""
         self._earlier = finder.earlier
-        self._sockets = finder.found
+        self._sockets = self._begun_on = finder.found
         self._peers = {peer_of(entry.fd) for entry in finder.found}
 
     def look_again(self) -> list[int]:
@@ -72,10 +78,41 @@ class Client:
         """List its sockets as they were seen last, without those that it has closed since."""
         return [] if self.is_closed else present(self._sockets)
 
-    def has_hung_up(self, error: BaseException) -> bool:
-        """Tell whether *error* made the client close all of its sockets: many do that when the server has gone."""
-        is_refusal = any(kind.__name__ in _REFUSALS for kind in type(error).__mro__)
-        return bool(self._peers) and not is_refusal and not self.look_again()
+    def begin_anew(self) -> None:
+        """Take the sockets of now for those of the next transaction: the client was opened, checked or settled."""
+        if self._begun_on and not present(self._begun_on):
+            self.look_again()
+            self._begun_on = self._sockets
+
+    def obstacle(self) -> str:
+        """Say why a commit can't be what was asked for, as far as that is known; "" if it may."""
+        left = present(self._begun_on)
+        if self._begun_on and all(peek([fd]) is Peek.DEAD for fd in left):
+            is_replaced = not left and self.look_again()
+            if not is_replaced:
+                return "its server has gone before the commit"
+            if self.can("cursor"):  # a connection of PEP 249; others may change the connection between transactions
+                return "it has connected anew by itself, so that what was done before is lost"
+        status = getattr(getattr(self.opened, "info", None), "transaction_status", None)
+        if isinstance(status, int) and status == _PG_INERROR:
+            return "a statement failed and its error was swallowed, so that the server can only roll back"
+        return ""
+
+    def is_unanswered(self, error: BaseException, handled: BaseException | None) -> bool:
+        """
+        Tell whether *error* came of no answer.
+
+        It made the client close all of its sockets, as many do when the server has gone; or it came of an error of
+        the system's (a read that took too long), and was not *handled* before.
+        """
+        if any(kind.__name__ in _REFUSALS for kind in type(error).__mro__):
+            return False
+        seen: BaseException | None = error
+        while self._peers and seen is not None and seen is not handled:
+            if isinstance(seen, OSError):
+                return True
+            seen = seen.__cause__ or seen.__context__
+        return bool(self._peers) and not self.look_again()
 
     def can(self, *verbs: str) -> bool:
         """Tell whether the client has all of these methods."""

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from mysql.connector import errors
 
+from ..._server_errors import undone_words
 from ...driver import Peek, Session, peek
 from ._socket import Tls
 from ._wire import WireConnection
@@ -108,6 +109,8 @@ class Connection(WireConnection):
         if self.session.pending:
             self.drop()
             raise errors.InternalError(f"a reply is pending, {verb} was not sent")
+        if self.session.undone and verb == "COMMIT":
+            raise errors.InternalError(undone_words(self.session.undone), errno=self.session.undone)
         with self.bounded(timeout_s):
             if self.has_unread():
                 self.drain(self.read_unread)
@@ -173,6 +176,7 @@ class Connection(WireConnection):
 
     def _forget_statements(self) -> None:
         """Nothing is left to settle, unless the server began a new transaction at once (``completion_type=CHAIN``)."""
+        self.session.undone = 0
         if not self.in_transaction:
             self.session.sent = 0
             self.session.settled_by_hand = True

@@ -9,6 +9,7 @@ from typing import Any
 from MySQLdb.constants import CR
 
 from ..._interruptible import guarded_class
+from ..._server_errors import undone_words
 from ...driver import Peek, Session
 from ._cursor import guard_of
 from ._wire import TELLS_MORE, WireConnection, errors
@@ -102,6 +103,8 @@ class Connection(WireConnection):
                 deadline = _monotonic() + timeout_s
                 self._drain(deadline)
                 timeout_s = deadline - _monotonic()
+        if self.session.undone and verb == b"COMMIT":
+            raise errors.OperationalError(self.session.undone, undone_words(self.session.undone))
         if self.lookout.peek(self.descriptor() if self._socket is None else self._socket.fd) is not Peek.QUIET:
             self.drop()
             raise errors.OperationalError(CR.SERVER_LOST, f"connection was lost before {verb.decode()} was sent")
@@ -113,8 +116,9 @@ class Connection(WireConnection):
 
     def ask_rows(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
         """Run a statement that is none of the task's, within *timeout_s*, and give its rows."""
-        self.exchange(self.ask, statement, timeout_s)
-        result = self.store_result()
+        with self.bounded(timeout_s):
+            self.exchange(self.ask, statement, timeout_s)
+            result = self.store_result()
         return list(result.fetch_row(0)) if result is not None else []
 
     def ask_identity(self, timeout_s: float) -> str:
@@ -170,7 +174,7 @@ class Connection(WireConnection):
 
     def _forget_statements(self) -> None:
         """Nothing is left to settle, but the session may be to be reset."""
-        self.session.sent = 0
+        self.session.sent = self.session.undone = 0
         self.session.settled_by_hand = True
 
     def _drain(self, deadline: float) -> None:

@@ -23,6 +23,11 @@ from ...driver import Session
 
 __all__ = ["TELLS_MORE", "WireConnection", "errors"]
 
+#: Length of a packet's head: that of the rest, in three bytes, and its number.
+_HEAD = 4
+#: Most of a reply that is looked at: the usual answer of a COMMIT is shorter.
+_LOOK = 512
+
 T = TypeVar("T")
 _monotonic = time.monotonic
 
@@ -128,14 +133,19 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
         if isinstance(query, str):
             query = query.encode(self.encoding)
         descriptor = self.descriptor() if self._socket is None else self._socket.fd
-        if timeout_s is None:
-            timeout_s = self._read_timeout if self._deadline is None else self._deadline - _monotonic()
+        if timeout_s is None and self._deadline is not None:
+            timeout_s = self._deadline - _monotonic()
+        until = None if timeout_s is None else _monotonic() + timeout_s
         self.touches += 1
         self.send_query(bytes(query))
-        if not self.lookout.wait(descriptor, timeout_s):
+        if not self.lookout.wait(descriptor, self._read_timeout if timeout_s is None else timeout_s):
             self.shut()
-            raise errors.OperationalError(CR.SERVER_LOST, f"no answer within {timeout_s:.1f} s")
-        self.read_query_result()
+            raise errors.OperationalError(CR.SERVER_LOST, f"no answer within {timeout_s or self._read_timeout:.1f} s")
+        if until is None or _is_whole(descriptor):
+            self.read_query_result()
+        else:  # C would wait for the rest of it, for ever
+            with self.bounded(until - _monotonic()):
+                self.read_query_result()
 
     def touching(self, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """Call what speaks by itself, in C."""
@@ -250,3 +260,18 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
 
     def _is_unfetched(self) -> bool:
         return bool(self.field_count())
+
+
+def _is_whole(descriptor: int) -> bool:
+    """Tell whether the head of a reply has come whole; what is encrypted never looks so."""
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError:
+        return False
+    try:
+        seen = sock.recv(_LOOK, socket.MSG_PEEK)
+    except OSError:
+        return False
+    finally:
+        sock.detach()
+    return len(seen) >= _HEAD and len(seen) >= _HEAD + int.from_bytes(seen[:3], "little")

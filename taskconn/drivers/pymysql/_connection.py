@@ -12,6 +12,7 @@ from pymysql import err
 from pymysql.constants import COMMAND, CR, SERVER_STATUS
 
 from ..._process import getpid
+from ..._server_errors import undone_words
 from ...driver import Peek, Session
 from ._guarded import GuardedConnection
 from ._tls import Tls
@@ -94,8 +95,8 @@ class Connection(GuardedConnection):
         self._statement(super().set_character_set, charset, collation)
 
     def ping(self, reconnect: bool = False) -> None:  # type: ignore[override]  # noqa: FBT001, FBT002 -- PyMySQL's
-        """Ask for a sign of life; False is the default in all versions."""
-        self.exchange(super().ping, reconnect)
+        """Ask for a sign of life; it never reconnects, for that would lose the transaction."""
+        self.exchange(super().ping, False)  # noqa: FBT003 -- PyMySQL's
 
     def close(self) -> None:
         """Close by hand: the server rolls back. An inherited connection is left alone."""
@@ -121,6 +122,8 @@ class Connection(GuardedConnection):
         if self.session.pending:
             self._force_close()
             raise err.OperationalError(CR.CR_COMMANDS_OUT_OF_SYNC, f"a reply is pending, {verb.decode()} was not sent")
+        if self.session.undone and verb == b"COMMIT":
+            raise err.OperationalError(self.session.undone, undone_words(self.session.undone))
         result = self._result
         if result is not None and (result.unbuffered_active or result.has_next):
             deadline = _monotonic() + timeout_s
@@ -267,6 +270,7 @@ class Connection(GuardedConnection):
 
         Not so where the server began a new transaction at once (``completion_type=CHAIN``), or `restore` has work.
         """
+        self.session.undone = 0
         if not self.is_in_transaction() and not self._is_changed():
             self.session.sent = 0
             self.session.settled_by_hand = True

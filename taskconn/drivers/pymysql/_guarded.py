@@ -15,7 +15,7 @@ from pymysql.constants import CLIENT, CR
 
 from ..._interrupts import strikes
 from ..._process import getpid, me, unforked
-from ..._server_errors import hear_limit
+from ..._server_errors import hear_limit, note_undone
 from ..._sockets import Lookout
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
@@ -129,8 +129,11 @@ class GuardedConnection(pymysql.connections.Connection):
         return result is not None and bool(result.unbuffered_active or result.has_next)
 
     def connect(self, sock: socket.socket | None = None) -> None:
-        """Connect, in the process that owns this connection."""
+        """Connect, once, in the process that owns this connection."""
         self.refuse_others()
+        if self._deadline is None:  # another session would not have what this one has begun
+            words = f"connection {self.session.alias!r} is opened once; take a new lease for another"
+            raise err.NotSupportedError(words)
         super().connect(sock)
 
     def exchange(self, call: Callable[..., T], *arguments: Any) -> T:
@@ -159,6 +162,7 @@ class GuardedConnection(pymysql.connections.Connection):
                 self._force_close()
             elif self._sock is not None:
                 session.pending = was_pending
+                note_undone(session, error)
             if session.deadline is not None:
                 hear_limit(session.deadline, error)
             raise

@@ -14,6 +14,9 @@ __all__ = ["GuardedConnection", "GuardedCursor", "unwrap"]
 #: Attributes of DBAPI connections that change how statements are committed.
 _MODES = frozenset({"autocommit", "isolation_level", "set_isolation_level", "set_session", "deferrable", "read_only"})
 
+#: Methods of some libraries that begin another session, which would not have what this one has begun.
+_SESSIONS = frozenset({"connect", "reconnect"})
+
 #: Longest wait for a goodbye that SQLAlchemy says by itself, in seconds.
 _GOODBYE_S = 1.0
 
@@ -99,6 +102,8 @@ class GuardedConnection:
         guard = self.guard
         value = getattr(guard.raw, name)
         if callable(value):
+            if name in _SESSIONS:
+                guard.refuse_another_session()
             guard.is_touched = guard.is_touched or name in _MODES
             return _counted(guard, value)
         return value

@@ -14,10 +14,11 @@ from sqlalchemy.engine.default import DefaultDialect
 from ..._descriptors import TimeLimit, present, shut
 from ..._interrupts import errors_ignored, heard
 from ..._process import Socket, getpid
-from ..._server_errors import hear_limit
+from ..._server_errors import hear_limit, note_undone
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
 from ._libraries import Library
+from ._wholeness import refuse_halves
 
 __all__ = ["Guard", "immortalise"]
 
@@ -117,6 +118,7 @@ class Guard(Session):
             is_lost = self._dialect.is_disconnect(error, self.raw, None)  # type: ignore[arg-type]  # a DBAPI error
             if not (is_lost or self._library.is_loss(error)):
                 self.pending = was_pending
+                note_undone(self, error)
             if self.deadline is not None:
                 hear_limit(self.deadline, error)
             raise
@@ -151,6 +153,11 @@ class Guard(Session):
         if self.interrupt:
             raise TaintedConnectionError(self.alias, self.interrupt)
 
+    def refuse_another_session(self) -> None:
+        """Refuse to begin another session: it would not have what this one has begun."""
+        words = f"connection {self.alias!r} is opened once; take a new lease for another"
+        raise self._dialect.loaded_dbapi.NotSupportedError(words)
+
     def is_beyond_use(self) -> bool:
         """Tell whether nothing may be said: closed, interrupted, or another process's."""
         return self.is_closed or self.interrupt != "" or self.owner_pid != getpid()
@@ -162,9 +169,10 @@ class Guard(Session):
     # -- settling ----------------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Commit, if anything was sent."""
+        """Commit, if anything was sent, and if it would be all of it."""
         self.refuse_others()
         if self.is_dirty:
+            refuse_halves(self, self._dialect.loaded_dbapi, self._library)
             self.exchange(self.raw.commit)
             self.is_dirty = False
 
@@ -173,6 +181,7 @@ class Guard(Session):
         if self.is_dirty and not self.is_beyond_use():
             self.exchange(self.raw.rollback)
             self.is_dirty = False
+            self.undone = 0
 
     @contextlib.contextmanager
     def settling(self) -> Iterator[None]:
@@ -205,6 +214,11 @@ class Guard(Session):
         told = self._library.descriptor(self.raw)
         known = None if told is None else Socket.of(told)
         self._sockets = sockets if known is None else [known]
+
+    @property
+    def has_sockets(self) -> bool:
+        """Were sockets found when it was opened?"""
+        return bool(self._sockets)
 
     def sockets(self) -> list[int]:
         """List the descriptors of its sockets."""

@@ -14,8 +14,10 @@ from ..._libpq import NAMES as LIBPQ_NAMES
 
 __all__ = ["SQLITE_ARGUMENTS", "Library", "library_of"]
 
-#: States of a PostgreSQL connection (libpq's PQTRANS_ACTIVE): a reply has not been read whole.
+#: States of a PostgreSQL connection (libpq's PQTRANS_ACTIVE, PQTRANS_INERROR): a reply has not been read whole; a
+#: statement has failed.
 _PG_ACTIVE = 1
+_PG_INERROR = 3
 
 
 def _nothing(raw: Any) -> Any:  # noqa: ARG001 -- as the others
@@ -45,6 +47,7 @@ class Library:
         fileno: Gives the socket's descriptor.
         identity: Gives the server's id of the session.
         unread: Tells whether a reply is half read.
+        failed: Tells whether a statement has failed, so that the server would answer COMMIT by ROLLBACK, and no error.
         abandon: Has the library forget a half-read reply, which it would read on when the cursor is collected.
         cursor_asks: Making a cursor is a round trip.
         lost: What an error says of a lost connection that SQLAlchemy does not take for one; "" if it takes them all.
@@ -61,6 +64,7 @@ class Library:
     fileno: Callable[[Any], int | None] = _nothing
     identity: Callable[[Any], object] = _nothing
     unread: Callable[[Any], bool | None] = _nothing
+    failed: Callable[[Any], bool | None] = _nothing
     abandon: Callable[[Any], object] = _nothing
     cursor_asks: bool = False
     lost: str = ""
@@ -215,6 +219,7 @@ _PSYCOPG = Library(
     fileno=lambda raw: int(raw.fileno()),
     identity=lambda raw: raw.info.backend_pid,
     unread=lambda raw: bool(raw.info.transaction_status == _PG_ACTIVE),
+    failed=lambda raw: bool(raw.info.transaction_status == _PG_INERROR),
 )
 #: A connection may end in another thread than the one that opened it: never in two at a time.
 _SQLITE = Library(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import mysql.connector
 import pymysql
 import pytest
 
@@ -19,6 +21,9 @@ from tests.support.limits import SoftTimeLimitExceeded, Unheard
 from tests.support.mongo import MongoPeer
 from tests.support.process import Script
 from tests.support.wire import Wire
+
+#: Longest wait for what is a matter of milliseconds, in seconds.
+_PATIENCE_S = 30.0
 
 
 def _connect(port: int, **arguments: Any) -> Any:
@@ -33,9 +38,9 @@ def pymysql_alias(mysql_database: MySQLDatabase) -> Iterator[Callable[..., Any]]
     registry = Registry()
     place = {"host": server.host, "user": server.user, "password": server.password, "database": mysql_database.name}
 
-    def make(port: int | None = None, **options: Any) -> Any:
+    def make(port: int | None = None, connect: Any = _connect, **options: Any) -> Any:
         return registry.add(
-            "cars", {"connect": _connect, "connect_args": {**place, "port": port or server.port}, **options}
+            "cars", {"connect": connect, "connect_args": {**place, "port": port or server.port}, **options}
         )
 
     yield make
@@ -69,15 +74,40 @@ def test_commit_without_an_answer_has_an_unknown_outcome(
     assert mysql_database.query("SELECT name FROM car") == [("Volvo",)]
 
 
-def test_commit_of_a_session_that_was_killed_has_an_unknown_outcome(
-    pymysql_alias: Callable[..., Any], mysql_database: MySQLDatabase
+def test_commit_whose_connection_is_cut_has_an_unknown_outcome(
+    pymysql_alias: Callable[..., Any], mysql_database: MySQLDatabase, wire: Callable[..., Wire]
 ) -> None:
     """PyMySQL closes its socket as it reads the end: nothing is left to look at, and nothing was answered."""
-    with pytest.raises(CommitOutcomeUnknownError), lease(pymysql_alias()) as db:
-        db.cursor().execute("INSERT INTO car VALUES ('Volvo')")
-        mysql_database.query(f"KILL {db.thread_id()}")
+    cut = wire(mysql_database.server)
 
-    assert mysql_database.query("SELECT name FROM car") == []
+    def end() -> None:
+        assert cut.has_come.wait(_PATIENCE_S)
+        cut.cut()
+        cut.release_answers()
+
+    ending = threading.Thread(target=end)
+    with pytest.raises(CommitOutcomeUnknownError), lease(pymysql_alias(cut.port)) as db:
+        db.cursor().execute("INSERT INTO car VALUES ('Volvo')")
+        cut.hold_answer_to(b"\x03COMMIT")
+        ending.start()
+    ending.join(_PATIENCE_S)
+
+
+def _read_for_a_moment(**arguments: Any) -> Any:
+    return mysql.connector.connect(**arguments, read_timeout=1, use_pure=True)
+
+
+def test_commit_that_the_client_does_not_wait_for_has_an_unknown_outcome(
+    pymysql_alias: Callable[..., Any], mysql_database: MySQLDatabase, wire: Callable[..., Wire]
+) -> None:
+    """Its own time was up, and it leaves the connection open; the server has committed."""
+    cut = wire(mysql_database.server)
+    with pytest.raises(CommitOutcomeUnknownError), lease(pymysql_alias(cut.port, connect=_read_for_a_moment)) as db:
+        db.cursor().execute("INSERT INTO car VALUES ('Volvo')")
+        cut.hold_answers()
+    cut.release_answers()
+
+    assert mysql_database.query("SELECT name FROM car") == [("Volvo",)]
 
 
 def test_limits_in_a_plain_connection_leave_no_wrong_answer(
