@@ -15,6 +15,7 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.signals import task_postrun, task_revoked
 
 from taskconn import with_db
+from taskconn._context import current_task
 from tests.drivers.rows import ROWS, Row
 from tests.outcomes.bodies import say, write
 from tests.outcomes.storm import Storm, leased, rage
@@ -133,4 +134,9 @@ def raises_greenlet_exit(task: Any, row: Row, db: Any, key: str) -> None:
 
 @app.task(name="storm")
 def storm(key: str, name: str, seed: int) -> None:
-    rage(Storm(name, leased(name), seed, key, (SoftTimeLimitExceeded,)), key, time.monotonic() + 4)
+    context = current_task()
+    assert context is not None
+    assert context.deadline is not None
+    sent_by = context.deadline + 20  # by the worker's main process, which may have to wait for a processor
+    one = Storm(name, leased(name), seed, key, (SoftTimeLimitExceeded,))
+    rage(one, key, context.deadline, lambda: time.monotonic() > sent_by)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-import time
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -102,6 +102,9 @@ def storm(key: str, name: str, seed: int) -> None:
     assert context is not None
     assert context.deadline is not None
     one = Storm(name, leased(name), seed, key, (JobTimeoutException,))
-    one.probe()
-    time.sleep(max(0.0, context.deadline - time.monotonic() - 0.3))  # its limit is a second at least, and jobs are many
-    rage(one, key, context.deadline + 4)
+    rests_until = context.deadline - 0.3  # its limit is a second at least, and jobs are many
+    rage(one, key, context.deadline, _has_rung, rests_until=rests_until)
+
+
+def _has_rung() -> bool:
+    return not signal.getitimer(signal.ITIMER_REAL)[0]

@@ -41,6 +41,7 @@ class Storm:
         interrupts: What may strike at any moment.
 
     Attributes:
+        interrupts: As given.
         counts: What came of it.
         expected: Unit -> what has to become of its values.
         struck: What ended the last unit.
@@ -57,7 +58,7 @@ class Storm:
         self.swallowed: BaseException | None = None
         self._chance = random.Random(seed)
         self._prefix = prefix
-        self._interrupts = interrupts
+        self.interrupts = interrupts
         self._number = 0
         self._kinds = [
             (kind, lease(function))
@@ -87,7 +88,7 @@ class Storm:
             function(unit, self._number)
         except _UndoneError:
             pass
-        except self._interrupts as interrupt:
+        except self.interrupts as interrupt:
             self.struck = interrupt
             return "interrupts"
         except Exception as error:  # noqa: BLE001 -- an interrupt was masked, or there was none
@@ -121,7 +122,7 @@ class Storm:
         def ask(db: Any, unit: str, number: int) -> None:
             try:
                 self._check(db, number)
-            except self._interrupts as interrupt:
+            except self.interrupts as interrupt:
                 self.swallowed = interrupt
                 self._check(db, number + 1)
 
@@ -150,12 +151,16 @@ class Ignored:
     """
     Count what strikes destructors: Python ignores that, or the library's destructor does. No driver has swallowed it.
 
+    Args:
+        kinds: What strikes.
+
     Attributes:
         count: How many.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *kinds: type[BaseException]) -> None:
         self.count = 0
+        self._kinds = kinds or (BaseException,)
         self._hook = sys.unraisablehook
         self._handlers: dict[int, Any] = {}
         sys.unraisablehook = self._note
@@ -182,31 +187,42 @@ class Ignored:
         handler(number, frame)
 
     def _note(self, unraisable: Any) -> None:
-        self.count += 1
+        self.count += isinstance(unraisable.exc_value, self._kinds)
         self._hook(unraisable)
 
 
-def rage(storm: Storm, unit: str, ends_at: float) -> None:
+def rage(storm: Storm, unit: str, limit_at: float, has_passed: Callable[[], bool], *, rests_until: float = 0.0) -> None:
     """
     Work until something strikes, let that through, and write down what came of it; called by tasks.
+
+    What struck before the first line of this was none of the storm's, and the collector of garbage may have been at
+    work: a busy machine keeps a process waiting for seconds.
 
     Args:
         storm: What to do.
         unit: Name for the book.
-        ends_at: Monotonic time at which nothing has struck: a destructor has swallowed it.
+        limit_at: Monotonic time from which on it may strike.
+        has_passed: Says whether nothing will strike any more.
+        rests_until: Monotonic time until which nothing is done, once the connection is there.
     """
-    counts, dropped, ignored = storm.counts, _Dropped(), Ignored()
+    counts, dropped, ignored = storm.counts, _Dropped(), Ignored(*storm.interrupts)
     logging.getLogger("taskconn").addHandler(dropped)
     ignored.watch(signal.SIGUSR1, signal.SIGALRM)
+    is_late = has_passed() or time.monotonic() > limit_at
     try:
         ended = storm.probe()
-        while time.monotonic() < ends_at and not dropped.has_come:
+        if ended == "done":
+            time.sleep(max(0.0, rests_until - time.monotonic()))
+        while True:
             counts["masked"] += ended == "failed"
             if ended == "interrupts":
                 raise storm.struck or storm.swallowed or AssertionError  # noqa: TRY301 -- as if it had struck here
+            if dropped.has_come or ignored.count or has_passed():
+                break
             ended = storm.choose()[1]()
         counts["interrupts"] += dropped.has_come
-        counts["dropped in COMMIT" if dropped.has_come else "unheard" if ignored.count else "swallowed"] += 1
+        is_excused = ignored.count or is_late
+        counts["dropped in COMMIT" if dropped.has_come else "unheard" if is_excused else "swallowed"] += 1
     except BaseException:
         counts["interrupts"] += 1
         raise
