@@ -34,6 +34,10 @@ def _signature(library: Any) -> Collection[str] | None:
     return None if takes_any else list(parameters)
 
 
+#: Of MySQL's client libraries: CR_MIN_ERROR to CR_MAX_ERROR.
+_CR_ERRORS = range(2000, 3000)
+
+
 @dataclass(frozen=True)
 class Library:
     """
@@ -51,6 +55,7 @@ class Library:
         abandon: Has the library forget a half-read reply, which it would read on when the cursor is collected.
         cursor_asks: Making a cursor is a round trip.
         lost: What an error says of a lost connection that SQLAlchemy does not take for one; "" if it takes them all.
+        own_errors: Numbers of the errors that the library makes itself, for want of an answer: SQLAlchemy knows a few.
         reads_within: Context manager that bounds reads and writes; None: the sockets are shut by a thread.
         hurries: Connect arguments that bound reads and writes, and the attributes of *raw* where they are kept: for a
             library whose `timeout` ends before the login does.
@@ -68,6 +73,7 @@ class Library:
     abandon: Callable[[Any], object] = _nothing
     cursor_asks: bool = False
     lost: str = ""
+    own_errors: Collection[int] = ()
     reads_within: Callable[[Any, float], AbstractContextManager[None]] | None = None
     hurries: tuple[tuple[str, str], ...] = ()
     defaults: tuple[tuple[str, Any], ...] = ()
@@ -96,8 +102,10 @@ class Library:
         return self.fileno is not _nothing
 
     def is_loss(self, error: BaseException) -> bool:
-        """Tell whether *error* says by its words alone that the connection is lost."""
-        return self.lost != "" and self.lost in str(error)
+        """Tell whether *error* is one of no answer, though SQLAlchemy may not know: a failure of TLS, a timeout."""
+        number = getattr(error, "errno", None) or next(iter(error.args), None)
+        is_own = isinstance(number, int) and number in self.own_errors
+        return is_own or isinstance(error.__cause__, OSError) or (self.lost != "" and self.lost in str(error))
 
     def descriptor(self, raw: Any) -> int | None:
         """Give the socket of *raw*; None if the library does not tell."""
@@ -194,6 +202,7 @@ _PYMYSQL = Library(
     abandon=_pymysql_abandon,
     reads_within=_pymysql_within,
     hurries=(("read_timeout", "_read_timeout"), ("write_timeout", "_write_timeout")),
+    own_errors=_CR_ERRORS,
 )
 _MYSQLCLIENT = Library(
     parameters=lambda _: _MYSQLCLIENT_ARGUMENTS,
@@ -201,6 +210,7 @@ _MYSQLCLIENT = Library(
     least_timeout_s=1,
     fileno=lambda raw: int(raw.fileno()),
     identity=lambda raw: raw.thread_id(),
+    own_errors=_CR_ERRORS,
 )
 _MYSQL_CONNECTOR = Library(
     parameters=_of_mysql_connector,
@@ -210,6 +220,7 @@ _MYSQL_CONNECTOR = Library(
     unread=lambda raw: bool(getattr(raw, "unread_result", False)),
     cursor_asks=True,
     lost="Connection not available",
+    own_errors=_CR_ERRORS,
 )
 _PSYCOPG = Library(
     parameters=_of_libpq,

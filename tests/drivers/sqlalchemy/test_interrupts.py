@@ -99,6 +99,20 @@ def test_commit_without_an_answer_has_an_unknown_outcome(
     assert names(cars) == ["Volvo"]
 
 
+def test_commit_that_the_library_does_not_wait_for_has_an_unknown_outcome(
+    aliases: Callable[..., Any], cars: MySQLDatabase, wire: Callable[..., Wire]
+) -> None:
+    """The time of a `read_timeout` was up first: mysql-connector-python says so by a number that others refuse with."""
+    proxy = wire(cars.server)
+    handle = aliases(port=proxy.port, driver="mysqlconnector", connect_args={"read_timeout": 1})
+    with pytest.raises(CommitOutcomeUnknownError), lease(handle) as db:
+        db.execute(text("INSERT INTO car (name) VALUES ('Volvo')"))
+        proxy.hold_answer_to(b"\x03COMMIT")
+    proxy.release_answers()
+
+    assert names(cars) == ["Volvo"]
+
+
 def test_lost_connection_is_replaced(aliases: Callable[..., Any], cars: MySQLDatabase) -> None:
     """A session that the server has ended shows at the next lease after half a second, without an error."""
     handle = aliases()
