@@ -10,7 +10,8 @@ from mysql.connector.constants import DEFAULT_CONFIGURATION
 
 from ... import _process
 from ..._arguments import Reader, boolean, label, read, refuse_autocommit
-from ...driver import Driver, Session, Target
+from ..._guarded_driver import GuardedDriver
+from ...driver import Session, Target
 from ...errors import InvalidSettingsError
 from ._connection import Connection
 from ._socket import Tls
@@ -70,7 +71,7 @@ _ARGUMENTS: dict[str, Reader | None] = {
 }
 
 
-class MySQLConnector(Driver[Connection]):
+class MySQLConnector(GuardedDriver[Connection]):
     """
     Connect to MySQL or MariaDB with mysql-connector-python, in pure Python: autocommit off, one TLS context per alias.
     """
@@ -97,10 +98,6 @@ class MySQLConnector(Driver[Connection]):
         session = Session(target.alias, _process.getpid())
         return Connection(session, self._tls, timeout_s, self._arguments(target))
 
-    def session(self, connection: Connection) -> Session:
-        """Give what the connection tells of itself."""
-        return connection.session
-
     def sockets(self, connection: Connection) -> Iterable[int]:
         """List its one socket."""
         return connection.descriptors()
@@ -113,53 +110,9 @@ class MySQLConnector(Driver[Connection]):
         """Tell whether there is a socket."""
         return connection.is_open()
 
-    def is_alive(self, connection: Connection, timeout_s: float) -> bool:
-        """Ping. No check of sync: behind a stale reply a ping may well succeed."""
-        try:
-            connection.ping_within(timeout_s)
-        except self.errors:
-            return False
-        return True
-
-    def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
-        """Ask for CONNECTION_ID(), outside of any transaction."""
-        return connection.ask_identity(timeout_s)
-
-    def ask(self, connection: Connection, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
-        """Run a statement of taskconn's own."""
-        return connection.ask_rows(statement, timeout_s)
-
-    def is_settled(self, connection: Connection) -> bool:
-        """Tell whether nothing was sent and nothing waits to be read."""
-        return connection.session.sent == 0 and not self.has_pending_reply(connection)
-
     def has_pending_reply(self, connection: Connection) -> bool:
         """Tell whether a reply was cut off, or rows or result sets were not read: cursors are unbuffered by default."""
         return connection.session.pending or connection.has_unread()
-
-    def commit(self, connection: Connection, timeout_s: float) -> None:
-        """Commit; unread rows are read first. `Session.pending` is True afterwards if the answer never came."""
-        connection.settle("COMMIT", timeout_s)
-
-    def rollback(self, connection: Connection, timeout_s: float) -> None:
-        """Roll back."""
-        connection.settle("ROLLBACK", timeout_s)
-
-    def restore(self, connection: Connection) -> None:
-        """Put back autocommit."""
-        connection.restore()
-
-    def reset(self, connection: Connection, timeout_s: float) -> None:
-        """Clear variables, temporary tables, locks and prepared statements; the database is the URL's again."""
-        connection.reset(timeout_s)
-
-    def close(self, connection: Connection, timeout_s: float) -> None:
-        """Send COM_QUIT and close."""
-        connection.quit(timeout_s)
-
-    def invalidate(self, connection: Connection) -> None:
-        """Shut the socket."""
-        connection.drop()
 
     def _arguments(self, target: Target) -> dict[str, Any]:
         arguments = read(target, self._known)

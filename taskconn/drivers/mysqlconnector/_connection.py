@@ -146,7 +146,7 @@ class Connection(WireConnection):
             self.ask(f"SET @@session.autocommit = {'ON' if self._at_open else 'OFF'}")
         self._autocommit = self._at_open
 
-    def reset(self, timeout_s: float) -> None:
+    def reset_within(self, timeout_s: float) -> None:
         """
         Clear the server's session with COM_RESET_CONNECTION, and set again what that clears but the URL asked for.
 

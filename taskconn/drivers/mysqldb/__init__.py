@@ -11,7 +11,8 @@ from MySQLdb import cursors
 
 from ... import _process
 from ..._arguments import Reader, boolean, read, refuse_autocommit
-from ...driver import Driver, Session, Target
+from ..._guarded_driver import GuardedDriver
+from ...driver import Session, Target
 from ...errors import InvalidSettingsError
 from ._connection import Connection
 from ._wire import errors
@@ -65,7 +66,7 @@ _ARGUMENTS: dict[str, Reader | None] = {
 }
 
 
-class MySQLdb(Driver[Connection]):
+class MySQLdb(GuardedDriver[Connection]):
     """
     Connect to MySQL or MariaDB with mysqlclient: `utf8mb4`, autocommit off; signals are heard during a query.
     """
@@ -88,10 +89,6 @@ class MySQLdb(Driver[Connection]):
         session = Session(target.alias, _process.getpid())
         return Connection(session, timeout_s, self._arguments(target))
 
-    def session(self, connection: Connection) -> Session:
-        """Give what the connection tells of itself."""
-        return connection.session
-
     def sockets(self, connection: Connection) -> Iterable[int]:
         """List its one socket, as it was found at login: the library tells nobody while a query runs."""
         return connection.descriptors()
@@ -104,57 +101,13 @@ class MySQLdb(Driver[Connection]):
         """Tell whether there is a socket."""
         return connection.is_open()
 
-    def is_alive(self, connection: Connection, timeout_s: float) -> bool:
-        """Send the smallest of statements: the library's ping can't be bounded."""
-        try:
-            connection.ping_within(timeout_s)
-        except self.errors:
-            return False
-        return True
-
-    def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
-        """Ask for CONNECTION_ID(), outside of any transaction."""
-        return connection.ask_identity(timeout_s)
-
-    def ask(self, connection: Connection, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
-        """Run a statement of taskconn's own."""
-        return connection.ask_rows(statement, timeout_s)
-
-    def is_settled(self, connection: Connection) -> bool:
-        """Tell whether nothing was sent and nothing waits to be read."""
-        return connection.session.sent == 0 and not self.has_pending_reply(connection)
-
     def has_pending_reply(self, connection: Connection) -> bool:
         """Tell whether a reply was cut off, or rows of an unbuffered cursor or further result sets were not read."""
         return connection.session.pending or connection.has_unread()
 
-    def commit(self, connection: Connection, timeout_s: float) -> None:
-        """Commit; unread rows are read first. `Session.pending` is True afterwards if the answer never came."""
-        connection.settle(b"COMMIT", timeout_s)
-
-    def rollback(self, connection: Connection, timeout_s: float) -> None:
-        """Roll back."""
-        connection.settle(b"ROLLBACK", timeout_s)
-
-    def restore(self, connection: Connection) -> None:
-        """Put back autocommit and the cursor class."""
-        connection.restore()
-
     def is_as_opened(self, connection: Connection) -> bool:
         """Tell it of socket, replies, autocommit and cursor class."""
         return connection.is_as_opened()
-
-    def reset(self, connection: Connection, timeout_s: float) -> None:
-        """Clear variables, temporary tables, locks and prepared statements; the database is the URL's again."""
-        connection.reset(timeout_s)
-
-    def close(self, connection: Connection, timeout_s: float) -> None:
-        """Send COM_QUIT and close. Nothing is waited for."""
-        connection.quit()
-
-    def invalidate(self, connection: Connection) -> None:
-        """Shut the socket."""
-        connection.drop()
 
     def discard(self, connection: Connection) -> None:
         """

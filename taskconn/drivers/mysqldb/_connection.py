@@ -85,7 +85,7 @@ class Connection(WireConnection):
 
     # -- what the driver calls ---------------------------------------------------------------------------
 
-    def settle(self, verb: bytes, timeout_s: float) -> None:
+    def settle(self, verb: str, timeout_s: float) -> None:
         """
         Send *verb*, COMMIT or ROLLBACK, if it can be sent at all.
 
@@ -94,20 +94,20 @@ class Connection(WireConnection):
         """
         if not self.is_at_rest():
             if not self.is_open():
-                raise errors.InterfaceError(0, f"connection is closed, {verb.decode()} was not sent")
+                raise errors.InterfaceError(0, f"connection is closed, {verb} was not sent")
             if self.session.pending:
                 self.drop()
-                words = f"a reply is pending, {verb.decode()} was not sent"
+                words = f"a reply is pending, {verb} was not sent"
                 raise errors.OperationalError(CR.COMMANDS_OUT_OF_SYNC, words)
             if self.has_unread() or not TELLS_MORE:  # before 2.3 only asking for more can tell
                 deadline = _monotonic() + timeout_s
                 self._drain(deadline)
                 timeout_s = deadline - _monotonic()
-        if self.session.undone and verb == b"COMMIT":
+        if self.session.undone and verb == "COMMIT":
             raise errors.OperationalError(self.session.undone, undone_words(self.session.undone))
         if self.lookout.peek(self.descriptor() if self._socket is None else self._socket.fd) is not Peek.QUIET:
             self.drop()
-            raise errors.OperationalError(CR.SERVER_LOST, f"connection was lost before {verb.decode()} was sent")
+            raise errors.OperationalError(CR.SERVER_LOST, f"connection was lost before {verb} was sent")
         self.exchange(self.ask, verb, timeout_s)
 
     def ping_within(self, timeout_s: float) -> None:
@@ -137,7 +137,7 @@ class Connection(WireConnection):
         autocommit, cursor_class, _ = self._at_open
         return self.is_at_rest() and self.cursorclass is cursor_class and self.get_autocommit() == autocommit
 
-    def reset(self, timeout_s: float) -> None:
+    def reset_within(self, timeout_s: float) -> None:
         """
         Clear the server's session by logging in anew on the same connection, and set again what the URL asked for.
 
@@ -159,7 +159,7 @@ class Connection(WireConnection):
             self._drain(deadline)
         self.session.sent = 0
 
-    def quit(self) -> None:
+    def quit(self, _: float = 0) -> None:
         """Say goodbye and close; a peer that takes nothing more is not waited for."""
         if not self.is_open():
             return

@@ -14,8 +14,9 @@ from psycopg.conninfo import conninfo_attempts, make_conninfo
 
 from ... import _process
 from ..._arguments import Reader, boolean, refuse_autocommit
+from ..._guarded_driver import GuardedDriver
 from ..._libpq import read_arguments
-from ...driver import Answer, Driver, Session, Target, run
+from ...driver import Answer, Session, Target, run
 from ._cancelling import make_canceller
 from ._connection import Connection
 from ._cursor import Cursor, ServerCursor
@@ -53,7 +54,7 @@ _OWN: dict[str, Reader | None] = {
 }
 
 
-class Psycopg(Driver[Connection]):
+class Psycopg(GuardedDriver[Connection]):
     """
     Connect to PostgreSQL with psycopg 3. What is in flight is libpq's to know, exactly and without a round trip.
     """
@@ -89,10 +90,6 @@ class Psycopg(Driver[Connection]):
         connection.belong_to(Session(target.alias, _process.getpid()), own)
         return connection
 
-    def session(self, connection: Connection) -> Session:
-        """Give what the connection tells of itself."""
-        return connection.session
-
     def sockets(self, connection: Connection) -> Iterable[int]:
         """List its one socket."""
         try:
@@ -112,22 +109,6 @@ class Psycopg(Driver[Connection]):
         """Tell what libpq knows."""
         return not connection.closed
 
-    def is_alive(self, connection: Connection, timeout_s: float) -> bool:
-        """Send an empty query."""
-        try:
-            connection.ping_within(timeout_s)
-        except self.errors:
-            return False
-        return True
-
-    def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
-        """Ask for the id of the server's process, outside of any transaction."""
-        return connection.ask_identity(timeout_s)
-
-    def ask(self, connection: Connection, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
-        """Run a statement of taskconn's own."""
-        return connection.ask(statement, timeout_s)
-
     def cancel(self, connection: Connection, timeout_s: float) -> bool:
         """Send PostgreSQL's cancel request, which takes no session and proves whose it is."""
         canceller = connection.canceller
@@ -146,33 +127,9 @@ class Psycopg(Driver[Connection]):
         """Tell whether a reply was cut off, or rows, a COPY, a pipeline or a transaction block were left half done."""
         return connection.session.pending or (not connection.closed and connection.is_busy())
 
-    def commit(self, connection: Connection, timeout_s: float) -> None:
-        """Commit; unread rows are read first. `Session.pending` is True afterwards if the answer never came."""
-        connection.settle(b"COMMIT", timeout_s)
-
-    def rollback(self, connection: Connection, timeout_s: float) -> None:
-        """Roll back."""
-        connection.settle(b"ROLLBACK", timeout_s)
-
-    def restore(self, connection: Connection) -> None:
-        """Put back autocommit, isolation level, factories and thresholds, and forget handlers and notifications."""
-        connection.restore()
-
     def is_as_opened(self, connection: Connection) -> bool:
         """Tell it of what libpq knows, and of settings, handlers and factories."""
         return connection.is_as_opened()
-
-    def reset(self, connection: Connection, timeout_s: float) -> None:
-        """Clear settings, temporary tables, advisory locks, prepared statements and LISTEN."""
-        connection.reset(timeout_s)
-
-    def close(self, connection: Connection, timeout_s: float) -> None:
-        """Say goodbye and close."""
-        connection.quit()
-
-    def invalidate(self, connection: Connection) -> None:
-        """Shut the socket."""
-        connection.drop()
 
     def _arguments(self, target: Target) -> tuple[dict[str, Any], dict[str, Any]]:
         """Sort out what libpq gets, and what psycopg gets."""

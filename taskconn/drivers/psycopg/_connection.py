@@ -127,7 +127,7 @@ class Connection(GuardedConnection):
 
     # -- what the driver calls ---------------------------------------------------------------------------
 
-    def settle(self, verb: bytes, timeout_s: float) -> None:
+    def settle(self, verb: str, timeout_s: float) -> None:
         """
         Send *verb*, COMMIT or ROLLBACK, if there is something to settle, and if it can be sent at all.
 
@@ -135,10 +135,10 @@ class Connection(GuardedConnection):
             psycopg.Error: `Session.pending` is True afterwards if *verb* was sent and never answered.
         """
         deadline, session = _monotonic() + timeout_s, self.session
-        if self._make_ready(verb.decode(), deadline) != _IDLE:
+        if self._make_ready(verb, deadline) != _IDLE:
             session.pending = True
             try:
-                if verb == b"COMMIT":
+                if verb == "COMMIT":
                     self.commit_within(deadline)
                 else:
                     self.exchange_within(self._rollback_gen(), deadline)
@@ -156,14 +156,14 @@ class Connection(GuardedConnection):
         """Ask for a sign of life."""
         self._ask_within(self.ping_steps(), timeout_s)
 
-    def ask(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+    def ask_rows(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
         """Run a statement that is none of the task's; psycopg begins no transaction for it."""
         rows: list[tuple[Any, ...]] = self._ask_within(self.row_steps(statement), timeout_s)
         return rows
 
     def ask_identity(self, timeout_s: float) -> str:
         """Ask the server which process of its serves this session."""
-        rows = self.ask("SELECT pg_backend_pid()", timeout_s)
+        rows = self.ask_rows("SELECT pg_backend_pid()", timeout_s)
         if not rows:
             self.drop()
             raise psycopg.OperationalError("the server's answer was a last word")
@@ -197,7 +197,7 @@ class Connection(GuardedConnection):
         if backlog:
             backlog.clear()
 
-    def reset(self, timeout_s: float) -> None:
+    def reset_within(self, timeout_s: float) -> None:
         """
         Clear the server's session, and with it psycopg's list of prepared statements.
 
@@ -218,7 +218,7 @@ class Connection(GuardedConnection):
             self._autocommit, self._deadline = autocommit, None
             self.session.sent = sent
 
-    def quit(self) -> None:
+    def quit(self, _: float = 0) -> None:
         """Say goodbye and close; libpq does not wait here, and says nothing if something is in flight."""
         if not self.closed and self.is_busy():
             self.drop()

@@ -16,9 +16,10 @@ from psycopg2 import extensions as ext
 
 from ... import _process
 from ..._arguments import Reader, boolean, refuse_autocommit
+from ..._guarded_driver import GuardedDriver
 from ..._libpq import NAMES, read_arguments
 from ..._watchdog import system_thread
-from ...driver import Driver, Session, Target
+from ...driver import Session, Target
 from ._connection import Connection
 
 __all__ = ["Connection", "Psycopg2"]
@@ -38,7 +39,7 @@ def _cursor_class(name: str) -> Any:
 _OWN: dict[str, Reader | None] = {"autocommit": boolean, "cursor_factory": _cursor_class}
 
 
-class Psycopg2(Driver[Connection]):
+class Psycopg2(GuardedDriver[Connection]):
     """
     Connect to PostgreSQL with psycopg2. It waits in C: what has to be bounded is bounded by a thread, see `Deadline`.
     """
@@ -66,10 +67,6 @@ class Psycopg2(Driver[Connection]):
             return make()
         return _call_within(make, timeout_s)
 
-    def session(self, connection: Connection) -> Session:
-        """Give what the connection tells of itself."""
-        return connection.session
-
     def sockets(self, connection: Connection) -> Iterable[int]:
         """List its one socket."""
         return () if connection.closed else (connection.fileno(),)
@@ -82,22 +79,6 @@ class Psycopg2(Driver[Connection]):
         """Tell what psycopg2 knows."""
         return not connection.closed
 
-    def is_alive(self, connection: Connection, timeout_s: float) -> bool:
-        """Ask for a row."""
-        try:
-            connection.ping_within(timeout_s)
-        except self.errors:
-            return False
-        return True
-
-    def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
-        """Ask for the id of the server's process, outside of any transaction."""
-        return connection.ask_identity(timeout_s)
-
-    def ask(self, connection: Connection, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
-        """Run a statement of taskconn's own."""
-        return connection.ask(statement, timeout_s)
-
     def is_settled(self, connection: Connection) -> bool:
         """Tell whether no transaction is open: exact, for each reply says it."""
         return connection.is_at_rest()
@@ -105,30 +86,6 @@ class Psycopg2(Driver[Connection]):
     def has_pending_reply(self, connection: Connection) -> bool:
         """Tell whether a reply was cut off, or a COPY was left half done."""
         return connection.session.pending or (not connection.closed and connection.is_busy())
-
-    def commit(self, connection: Connection, timeout_s: float) -> None:
-        """Commit. `Session.pending` is True afterwards if the answer never came."""
-        connection.settle("COMMIT", timeout_s)
-
-    def rollback(self, connection: Connection, timeout_s: float) -> None:
-        """Roll back."""
-        connection.settle("ROLLBACK", timeout_s)
-
-    def restore(self, connection: Connection) -> None:
-        """Put back autocommit, isolation level and cursor class, and forget notices and notifications."""
-        connection.restore()
-
-    def reset(self, connection: Connection, timeout_s: float) -> None:
-        """Clear settings, temporary tables, advisory locks, prepared statements and LISTEN."""
-        connection.reset_within(timeout_s)
-
-    def close(self, connection: Connection, timeout_s: float) -> None:
-        """Say goodbye and close."""
-        connection.quit(timeout_s)
-
-    def invalidate(self, connection: Connection) -> None:
-        """Shut the socket."""
-        connection.drop()
 
     def _arguments(self, target: Target) -> tuple[dict[str, Any], dict[str, Any]]:
         """Sort out what libpq gets, and what psycopg2 gets."""

@@ -174,9 +174,9 @@ class Connection(GuardedConnection):
 
     def ask_identity(self, timeout_s: float) -> str:
         """Ask the server which process of its serves this session, without beginning a transaction."""
-        return str(self.ask("SELECT pg_backend_pid()", timeout_s)[0][0])
+        return str(self.ask_rows("SELECT pg_backend_pid()", timeout_s)[0][0])
 
-    def ask(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+    def ask_rows(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
         """Run a statement that is none of the task's, without beginning a transaction."""
         with self._bounded(timeout_s):
             return self.watch(self._ask, statement)

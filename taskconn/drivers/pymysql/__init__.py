@@ -13,7 +13,8 @@ from pymysql import err
 
 from ... import _process
 from ..._arguments import Reader, boolean, label, read, refuse_autocommit
-from ...driver import Driver, Session, Target
+from ..._guarded_driver import GuardedDriver
+from ...driver import Session, Target
 from ._connection import Connection
 from ._tls import Tls
 
@@ -61,7 +62,7 @@ _ARGUMENTS: dict[str, Reader | None] = {
 }
 
 
-class PyMySQL(Driver[Connection]):
+class PyMySQL(GuardedDriver[Connection]):
     """
     Connect to MySQL or MariaDB with PyMySQL: `utf8mb4`, autocommit off, one TLS context per alias.
     """
@@ -88,10 +89,6 @@ class PyMySQL(Driver[Connection]):
         session = Session(target.alias, _process.getpid())
         return Connection(session, self._tls, timeout_s, self._arguments(target))
 
-    def session(self, connection: Connection) -> Session:
-        """Give what the connection tells of itself."""
-        return connection.session
-
     def sockets(self, connection: Connection) -> Iterable[int]:
         """List its one socket."""
         sock = connection._sock  # noqa: SLF001 -- ours
@@ -105,22 +102,6 @@ class PyMySQL(Driver[Connection]):
         """Tell whether there is a socket."""
         return connection.open
 
-    def is_alive(self, connection: Connection, timeout_s: float) -> bool:
-        """Ping. No check of sync: behind a stale reply a ping may well succeed."""
-        try:
-            connection.ping_within(timeout_s)
-        except self.errors:
-            return False
-        return True
-
-    def ask_identity(self, connection: Connection, timeout_s: float) -> str | None:
-        """Ask for CONNECTION_ID(), outside of any transaction."""
-        return connection.ask_identity(timeout_s)
-
-    def ask(self, connection: Connection, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
-        """Run a statement of taskconn's own."""
-        return connection.ask(statement, timeout_s)
-
     def is_settled(self, connection: Connection) -> bool:
         """Tell whether nothing was sent; the server's own flag can be trusted only where autocommit is on."""
         is_flag_true = connection.get_autocommit() and not connection.is_in_transaction()
@@ -130,33 +111,9 @@ class PyMySQL(Driver[Connection]):
         """Tell whether a reply was cut off, or rows of an unbuffered cursor or further result sets were not read."""
         return connection.session.pending or connection.has_unread()
 
-    def commit(self, connection: Connection, timeout_s: float) -> None:
-        """Commit; unread rows are read first. `Session.pending` is True afterwards if the answer never came."""
-        connection.settle(b"COMMIT", timeout_s)
-
-    def rollback(self, connection: Connection, timeout_s: float) -> None:
-        """Roll back."""
-        connection.settle(b"ROLLBACK", timeout_s)
-
-    def restore(self, connection: Connection) -> None:
-        """Put back autocommit and the cursor class."""
-        connection.restore()
-
     def is_as_opened(self, connection: Connection) -> bool:
         """Tell it of socket, replies, autocommit and cursor class."""
         return connection.is_as_opened()
-
-    def reset(self, connection: Connection, timeout_s: float) -> None:
-        """Clear variables, temporary tables, locks and prepared statements; the database is the URL's again."""
-        connection.reset(timeout_s)
-
-    def close(self, connection: Connection, timeout_s: float) -> None:
-        """Send COM_QUIT and close."""
-        connection.quit(timeout_s)
-
-    def invalidate(self, connection: Connection) -> None:
-        """Shut the socket."""
-        connection.drop()
 
     def discard(self, connection: Connection) -> None:
         """

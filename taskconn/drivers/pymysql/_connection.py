@@ -27,7 +27,9 @@ _OK_HEAD = b"\7\0\0\1\0\0\0"
 _OK_LENGTH = len(_OK_HEAD) + 4
 
 #: Whole packets: length, number 0, COM_QUERY.
-_SETTLING = {verb: bytes((len(verb) + 1, 0, 0, 0, COMMAND.COM_QUERY)) + verb for verb in (b"COMMIT", b"ROLLBACK")}
+_SETTLING = {
+    verb: bytes((len(verb) + 1, 0, 0, 0, COMMAND.COM_QUERY)) + verb.encode() for verb in ("COMMIT", "ROLLBACK")
+}
 
 
 class Connection(GuardedConnection):
@@ -110,7 +112,7 @@ class Connection(GuardedConnection):
 
     # -- what the driver calls ---------------------------------------------------------------------------
 
-    def settle(self, verb: bytes, timeout_s: float) -> None:
+    def settle(self, verb: str, timeout_s: float) -> None:
         """
         Send *verb*, COMMIT or ROLLBACK, if it can be sent at all.
 
@@ -118,11 +120,11 @@ class Connection(GuardedConnection):
             pymysql.err.MySQLError: `Session.pending` is True afterwards if *verb* was sent and never answered.
         """
         if self._sock is None:
-            raise err.InterfaceError(0, f"connection is closed, {verb.decode()} was not sent")
+            raise err.InterfaceError(0, f"connection is closed, {verb} was not sent")
         if self.session.pending:
             self._force_close()
-            raise err.OperationalError(CR.CR_COMMANDS_OUT_OF_SYNC, f"a reply is pending, {verb.decode()} was not sent")
-        if self.session.undone and verb == b"COMMIT":
+            raise err.OperationalError(CR.CR_COMMANDS_OUT_OF_SYNC, f"a reply is pending, {verb} was not sent")
+        if self.session.undone and verb == "COMMIT":
             raise err.OperationalError(self.session.undone, undone_words(self.session.undone))
         result = self._result
         if result is not None and (result.unbuffered_active or result.has_next):
@@ -131,7 +133,7 @@ class Connection(GuardedConnection):
                 self._drain(deadline)
         if self._lookout.peek(self._sock.fileno()) is not Peek.QUIET:
             self._force_close()
-            raise err.OperationalError(CR.CR_SERVER_LOST, f"connection was lost before {verb.decode()} was sent")
+            raise err.OperationalError(CR.CR_SERVER_LOST, f"connection was lost before {verb} was sent")
         self.exchange(self._settle_within, verb, timeout_s)
 
     def is_in_transaction(self) -> bool:
@@ -148,7 +150,7 @@ class Connection(GuardedConnection):
         with self.bounded(timeout_s):
             self.ping()
 
-    def ask(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
+    def ask_rows(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
         """Run a statement that is none of the task's, within *timeout_s*, and give its rows."""
         with self.bounded(timeout_s):
             self.exchange(super().query, statement.encode())
@@ -157,7 +159,7 @@ class Connection(GuardedConnection):
 
     def ask_identity(self, timeout_s: float) -> str:
         """Ask the server which session this is, within *timeout_s*."""
-        rows = self.ask("SELECT CONNECTION_ID()", timeout_s)
+        rows = self.ask_rows("SELECT CONNECTION_ID()", timeout_s)
         return str(rows[0][0]) if rows else ""
 
     def restore(self) -> None:
@@ -180,7 +182,7 @@ class Connection(GuardedConnection):
             and (result is None or not (result.unbuffered_active or result.has_next))
         )
 
-    def reset(self, timeout_s: float) -> None:
+    def reset_within(self, timeout_s: float) -> None:
         """
         Clear the server's session with COM_RESET_CONNECTION, and set again what that clears but the URL asked for.
 
@@ -239,7 +241,7 @@ class Connection(GuardedConnection):
         self._execute_command(command, payload)
         self._read_ok_packet()
 
-    def _settle_within(self, verb: bytes, timeout_s: float) -> None:
+    def _settle_within(self, verb: str, timeout_s: float) -> None:
         """
         Send *verb* and read its reply within *timeout_s*, without a change of the socket's own timeout if possible.
 
@@ -248,7 +250,7 @@ class Connection(GuardedConnection):
         sock: Any = self._sock
         if type(sock) is not socket.socket:  # TLS: what comes may be none of the reply
             with self.bounded(timeout_s):
-                self._command(COMMAND.COM_QUERY, verb)
+                self._command(COMMAND.COM_QUERY, verb.encode())
             return
         self._result, self._next_seq_id = None, 1
         self._write_bytes(_SETTLING[verb])
