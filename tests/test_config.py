@@ -254,6 +254,7 @@ def test_celery_shows_no_password() -> None:
         dumps({"databases": app.conf.taskconn_databases}),
         repr(app.conf),
     ]
+    app.close()  # else a lease of a later test may find it to be the one app of its process
 
     assert not [text for text in said if "hunter2" in text]
     assert all("taskconn_databases" in text or "mysql db" in text for text in said)
