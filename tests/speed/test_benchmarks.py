@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,15 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="starts servers, which have no Windows build"),
     pytest.mark.timeout(300),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _own_garbage_alone() -> Iterator[None]:
+    """Keep the collector, which each round of a benchmark calls, from what the tests before have made or imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize("name", tables.names())
