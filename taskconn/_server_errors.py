@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-__all__ = ["hear_limit", "is_login_refused", "is_read_only", "note_undone", "undone_words"]
+__all__ = ["hear_limit", "is_login_refused", "is_read_only", "note_undone", "number_of", "undone_words"]
 
 #: MySQL and MariaDB: ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
 _REFUSED_NUMBERS = {1045, 1698}
@@ -90,11 +90,16 @@ def note_undone(session: _Session, error: BaseException) -> None:
         session.undone = number
 
 
+def number_of(error: BaseException) -> int:
+    """Give the number of SQLite's *error*, which tells it since Python 3.11; else that of SQLITE_ERROR."""
+    return int(getattr(_innermost(error), "sqlite_errorcode", 1))
+
+
 def undone_words(number: int) -> str:
     """Say why what was sent since the error *number* must not be committed."""
     return (
-        f"the error {number} was swallowed, with which the server had rolled back all that was sent before it; COMMIT "
-        f"was not sent, for that would keep the rest alone: call rollback() before you begin again"
+        f"the error {number} was swallowed, with which all that was sent before it had been rolled back; COMMIT was "
+        f"not sent, for that would keep the rest alone: call rollback() before you begin again"
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -247,3 +249,43 @@ def test_task_that_rolls_back_after_a_deadlock_may_begin_again(
         row.write(db, "again")
 
     assert (till.values(), till.done) == (["again"], ["receipt"])
+
+
+def _fill_up(row: Row, db: Any) -> None:
+    ((pages,),) = row.run(db, "PRAGMA page_count")
+    row.run(db, f"PRAGMA max_page_count = {pages + 1}")
+    row.run(db, "INSERT INTO car VALUES (zeroblob(1000000))")
+
+
+def _collide(row: Row, db: Any) -> None:
+    row.run(db, "INSERT OR ROLLBACK INTO car VALUES ('first')")
+
+
+def _interrupt(row: Row, db: Any) -> None:
+    client = row.client(db)
+    end = threading.Timer(0.1, lambda: sqlite3.Connection.interrupt(client))
+    end.start()
+    row.run(db, "INSERT INTO car WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n")
+
+
+@pytest.mark.parametrize("undo", [_fill_up, _collide, _interrupt], ids=["full", "conflict", "interrupt"])
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS.values() if row.family == "sqlite"])
+def test_sqlite_that_has_rolled_back_by_itself_does_not_have_the_rest_committed(
+    row: Row, tmp_path: Path, undo: Callable[[Row, Any], None]
+) -> None:
+    """Some errors end the transaction, and the library begins another one with the next statement."""
+    handle = Registry().add("till", f"{row.scheme}:///{tmp_path}/cars.db")
+    with taskconn.lease(handle) as db:
+        row.prepare(db)
+        row.run(db, "CREATE UNIQUE INDEX one ON car (name)")
+    errors = handle.registry.pool("till").driver.errors
+
+    with pytest.raises(errors, match="rolled back; COMMIT was not sent"), taskconn.lease(handle) as db:
+        row.write(db, "first")
+        with pytest.raises(errors, match=r"full|UNIQUE|interrupted"):
+            undo(row, db)
+        row.write(db, "second")
+
+    with taskconn.lease(handle) as db:
+        assert row.values(db) == []
+    handle.registry.close()

@@ -14,11 +14,11 @@ from sqlalchemy.engine.default import DefaultDialect
 from ..._descriptors import TimeLimit, present, shut
 from ..._interrupts import errors_ignored, heard
 from ..._process import Socket, getpid
-from ..._server_errors import hear_limit, note_undone
+from ..._server_errors import hear_limit
 from ...driver import Session
 from ...errors import InheritedConnectionError, TaintedConnectionError
 from ._libraries import Library
-from ._wholeness import refuse_halves
+from ._wholeness import note_halves, refuse_halves
 
 __all__ = ["Guard", "immortalise"]
 
@@ -109,7 +109,7 @@ class Guard(Session):
             TaintedConnectionError: An exchange was interrupted before. Nothing has been sent.
         """
         self.refuse_others()
-        was_pending = self.pending
+        was_pending, was_open = self.pending, self._library.in_transaction(self.raw)
         self.pending = True
         try:
             returned = heard(call, *arguments, **named)
@@ -118,7 +118,7 @@ class Guard(Session):
             is_lost = self._dialect.is_disconnect(error, self.raw, None)  # type: ignore[arg-type]  # a DBAPI error
             if not (is_lost or self._library.is_loss(error)):
                 self.pending = was_pending
-                note_undone(self, error)
+                note_halves(self, error, was_open=bool(was_open), is_open=self._library.in_transaction(self.raw))
             if self.deadline is not None:
                 hear_limit(self.deadline, error)
             raise
@@ -172,7 +172,7 @@ class Guard(Session):
         """Commit, if anything was sent, and if it would be all of it."""
         self.refuse_others()
         if self.is_dirty:
-            refuse_halves(self, self._dialect.loaded_dbapi, self._library)
+            refuse_halves(self, self._sockets, self._dialect.loaded_dbapi, self._library)
             self.exchange(self.raw.commit)
             self.is_dirty = False
 
@@ -214,11 +214,6 @@ class Guard(Session):
         told = self._library.descriptor(self.raw)
         known = None if told is None else Socket.of(told)
         self._sockets = sockets if known is None else [known]
-
-    @property
-    def has_sockets(self) -> bool:
-        """Were sockets found when it was opened?"""
-        return bool(self._sockets)
 
     def sockets(self) -> list[int]:
         """List the descriptors of its sockets."""

@@ -52,6 +52,7 @@ class Library:
         identity: Gives the server's id of the session.
         unread: Tells whether a reply is half read.
         failed: Tells whether a statement has failed, so that the server would answer COMMIT by ROLLBACK, and no error.
+        in_transaction: Tells whether a transaction is open, exactly; None: it does not.
         abandon: Has the library forget a half-read reply, which it would read on when the cursor is collected.
         cursor_asks: Making a cursor is a round trip.
         lost: What an error says of a lost connection that SQLAlchemy does not take for one; "" if it takes them all.
@@ -70,6 +71,7 @@ class Library:
     identity: Callable[[Any], object] = _nothing
     unread: Callable[[Any], bool | None] = _nothing
     failed: Callable[[Any], bool | None] = _nothing
+    in_transaction: Callable[[Any], bool | None] = _nothing
     abandon: Callable[[Any], object] = _nothing
     cursor_asks: bool = False
     lost: str = ""
@@ -238,6 +240,7 @@ _SQLITE = Library(
     fileno=_no_socket,
     defaults=(("check_same_thread", False),),
     reads_within=_unbounded,
+    in_transaction=lambda raw: bool(raw.in_transaction),
 )
 
 #: SQLAlchemy's name of a driver to what is known of its library.

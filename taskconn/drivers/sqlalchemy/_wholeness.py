@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ..._server_errors import undone_words
+from ..._descriptors import present
+from ..._process import Socket
+from ..._server_errors import note_undone, number_of, undone_words
 from ...driver import Peek, peek
 from ._libraries import Library
 
-__all__ = ["refuse_halves"]
+__all__ = ["note_halves", "refuse_halves"]
 
 
 class _Guard(Protocol):
@@ -20,17 +22,27 @@ class _Guard(Protocol):
     undone: int
 
     @property
-    def has_sockets(self) -> bool: ...
-    def sockets(self) -> Iterable[int]: ...
+    def sent(self) -> int: ...
+    @sent.setter
+    def sent(self, count: int) -> None: ...
     def cut(self) -> None: ...
 
 
-def refuse_halves(guard: _Guard, library: Any, facts: Library) -> None:
+def note_halves(guard: _Guard, error: BaseException, *, was_open: bool, is_open: bool | None) -> None:
+    """Note it if *error*, of a statement, has undone all before it; the library may tell by its transaction's end."""
+    if was_open and is_open is False:
+        guard.undone = number_of(error)
+    else:
+        note_undone(guard, error)
+
+
+def refuse_halves(guard: _Guard, sockets: Sequence[Socket], library: Any, facts: Library) -> None:
     """
     Refuse a COMMIT that can't be what was asked for.
 
     Args:
         guard: Of the connection.
+        sockets: That were found when it was opened.
         library: The DBAPI library, for its errors.
         facts: What is known of it.
 
@@ -38,8 +50,7 @@ def refuse_halves(guard: _Guard, library: Any, facts: Library) -> None:
         library.Error: The session has gone, and perhaps the library has begun another one by itself; or the server has
             rolled back what was sent. Nothing has been sent.
     """
-    found = list(guard.sockets())
-    if guard.pending or (guard.has_sockets and all(peek([fd]) is Peek.DEAD for fd in found)):
+    if guard.pending or (sockets and all(peek([fd]) is Peek.DEAD for fd in present(sockets))):
         guard.cut()
         raise library.OperationalError("the session in which this was begun was lost; COMMIT was not sent")
     if facts.failed(guard.raw):

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from ..._process import getpid
-from ..._server_errors import hear_limit
+from ..._server_errors import hear_limit, number_of, undone_words
 from ...driver import Session
 from ...errors import InheritedConnectionError
 
@@ -79,12 +79,16 @@ class Cursor(sqlite3.Cursor):
 
     def _run(self, call: Callable[..., T], *arguments: Any) -> T:
         """Call what may be ended by another thread when the task's time is over; the task then gets its limit."""
+        connection = self.connection
+        was_in_transaction = connection.in_transaction
         try:
             return call(*arguments)
-        except sqlite3.OperationalError as error:
-            deadline = self.connection.session.deadline
-            if deadline is not None:
-                hear_limit(deadline, error)
+        except sqlite3.Error as error:
+            session = connection.session
+            if was_in_transaction and not connection.in_transaction:  # a full disk, an interrupt, INSERT OR ROLLBACK
+                session.undone = number_of(error)
+            if session.deadline is not None and isinstance(error, sqlite3.OperationalError):
+                hear_limit(session.deadline, error)
             raise
 
     def close(self) -> None:
@@ -163,12 +167,14 @@ class Connection(sqlite3.Connection):
         self.refuse_others()
         self.refuse("commit")
         super().commit()
+        self.session.undone = 0
 
     def rollback(self) -> None:
         """Roll back by hand."""
         self.refuse_others()
         self.refuse("rollback")
         super().rollback()
+        self.session.undone = 0
 
     def close(self) -> None:
         """Close by hand, which rolls back. An inherited connection is left alone."""
@@ -195,8 +201,15 @@ class Connection(sqlite3.Connection):
     # -- what the driver calls ---------------------------------------------------------------------------
 
     def settle(self, *, is_commit: bool) -> None:
-        """Close what still reads, then commit or roll back."""
+        """
+        Close what still reads, then commit or roll back.
+
+        Raises:
+            sqlite3.Error: What SQLite says; or it has rolled back by itself before, and would commit the rest alone.
+        """
         self._close_cursors()
+        if is_commit and self.session.undone:
+            raise sqlite3.OperationalError(undone_words(self.session.undone))
         if self.in_transaction:
             if is_commit:
                 super().commit()
