@@ -10,7 +10,6 @@ import json
 import random
 import signal
 import sys
-import time
 from collections import Counter
 from typing import Any
 
@@ -19,6 +18,7 @@ from taskconn.driver import Driver
 from taskconn.errors import TaintedConnectionError
 from tests.drivers.rows import ROWS, Row, target_of
 from tests.support.bolt import Bolt, Interrupt
+from tests.support.stopwatch import Stopwatch
 
 #: An answer that takes longer is a hang, in seconds.
 _HANG_S = 3.0
@@ -36,12 +36,12 @@ def fuzz(row: Row, driver: Driver[Any], url: str, interrupts: int, seed: int) ->
     number = 0
     while counts["interrupts"] < interrupts:
         number += 1
-        started = time.monotonic()
+        watch = Stopwatch()
         counts[_struck(row, connection, number, chance.uniform(5e-6, 400e-6))] += 1
         number += 1
         after = _asked_again(row, connection, number)
         counts[after] += 1
-        counts["hangs"] += time.monotonic() - started > _HANG_S
+        counts["hangs"] += watch.seconds() > _HANG_S
         driver.restore(connection) if after == "right again" else None
         if after == "refused":
             driver.invalidate(connection)

@@ -17,7 +17,7 @@ from tests.matrix.families import Family
 from tests.matrix.relay import Relay
 from tests.matrix.results import Results
 from tests.matrix.rows import IS_FULL, ROWS, pick
-from tests.matrix.stopwatch import Stopwatch
+from tests.support.stopwatch import Stopwatch
 
 #: Ways to lose a connection. Those of the second line are silent: only a round trip shows them.
 LOUD = ("killed", "idle timeout", "restarted", "crashed", "FIN", "RST")

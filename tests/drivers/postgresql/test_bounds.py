@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from examples.servers import PostgreSQL
 from taskconn.driver import Driver
 from tests.drivers.postgresql.clients import Make, run, url_for
+from tests.support.stopwatch import Stopwatch
 
 
 @contextmanager
@@ -34,10 +34,10 @@ def test_frozen_server_is_given_up_in_time(
         run(db, "SELECT 1")
 
     with _frozen(tls_server):
-        started = time.monotonic()
+        watch = Stopwatch()
         with pytest.raises(driver.errors):
             getattr(driver, action)(db, 0.1)
-        elapsed = time.monotonic() - started
+        elapsed = watch.seconds()
 
     assert elapsed < 0.6
     assert driver.session(db).pending == (action != "reset")
@@ -51,10 +51,10 @@ def test_frozen_server_is_not_alive_and_closing_does_not_wait(
     first, second = (open_(url=url_for(name, tls_server.tls_url())) for _ in range(2))
 
     with _frozen(tls_server):
-        started = time.monotonic()
+        watch = Stopwatch()
         assert not driver.is_alive(first, 0.1)
         driver.close(second, 0.1)
-        elapsed = time.monotonic() - started
+        elapsed = watch.seconds()
 
     assert elapsed < 0.7
 

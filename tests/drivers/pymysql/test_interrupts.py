@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from typing import Any
 
 import pymysql
@@ -16,6 +15,7 @@ from taskconn.drivers.pymysql import Connection
 from taskconn.errors import TaintedConnectionError
 from tests.drivers.pymysql.client import driver, execute
 from tests.support.limits import SoftTimeLimitExceeded, strike
+from tests.support.stopwatch import Stopwatch
 
 
 def _interrupt_in(db: Connection, monkeypatch: pytest.MonkeyPatch, name: str, *, after: bool = False) -> None:
@@ -82,7 +82,7 @@ def test_interrupt_while_reading_is_heard_at_once(db: Connection) -> None:
     before = signal.signal(signal.SIGUSR1, strike)
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
     timer.start()
-    started = time.monotonic()
+    watch = Stopwatch()
     try:
         with pytest.raises(SoftTimeLimitExceeded):
             execute(db, "SELECT SLEEP(5)")
@@ -90,5 +90,5 @@ def test_interrupt_while_reading_is_heard_at_once(db: Connection) -> None:
         timer.join()
         signal.signal(signal.SIGUSR1, before)
 
-    assert time.monotonic() - started < 1
+    assert watch.seconds() < 1
     assert db.session.interrupt == "SoftTimeLimitExceeded"

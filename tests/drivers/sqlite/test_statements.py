@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from taskconn.drivers.sqlite import Connection, Cursor
 from taskconn.errors import ManualSettlementError
 from tests.drivers.sqlite.client import driver, rows, target_at
+from tests.support.stopwatch import Stopwatch
 
 pytestmark = pytest.mark.portable
 
@@ -116,10 +116,10 @@ def test_commit_that_is_locked_out_can_be_rolled_back(path: Path) -> None:
     reader.execute("SELECT * FROM car").fetchall()
     db.execute("INSERT INTO car VALUES ('Volvo')")
 
-    started = time.monotonic()
+    watch = Stopwatch()
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         driver.commit(db, 5)
-    assert time.monotonic() - started < 2
+    assert watch.seconds() < 2
     assert not db.session.pending
     driver.rollback(db, 1)
     reader.close()
