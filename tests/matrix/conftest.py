@@ -14,6 +14,8 @@ from examples.servers import ServerMissingError
 from tests.drivers.rows import Row
 from tests.matrix.families import FAMILIES, Family
 from tests.matrix.results import Results
+from tests.matrix.silence.trial import try_all
+from tests.support.process import Script
 
 _RESULTS = Results()
 
@@ -70,6 +72,20 @@ def families() -> Iterator[Callable[[str], Family]]:
 def family(row: Row, families: Callable[[str], Family]) -> Family:
     """Give what the row connects to."""
     return families(row.family)
+
+
+@pytest.fixture
+def broken(
+    row: Row,
+    family: Family,
+    transport: str,
+    fork: str,
+    results: Results,
+    tmp_path: Path,
+    script: Callable[..., Script],
+) -> list[str]:
+    """Run a child through all that it may do with its parent's connection, and give what did not hold."""
+    return try_all(row, family, transport, fork, results, tmp_path, script)
 
 
 @pytest.fixture
