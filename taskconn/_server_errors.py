@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
-__all__ = ["hear_limit", "is_login_refused", "is_read_only", "note_undone", "number_of", "undone_words"]
+__all__ = ["hear_limit", "is_login_refused", "is_read_only", "is_undone", "note_undone", "number_of", "undone_words"]
 
 #: MySQL and MariaDB: ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR.
 _REFUSED_NUMBERS = {1045, 1698}
@@ -30,6 +31,10 @@ _ENDED_WORDS = "interrupted"
 #: MySQL and MariaDB: ER_CHECKREAD, ER_LOCK_TABLE_FULL, ER_LOCK_DEADLOCK. InnoDB has rolled back the transaction, and
 #: begins another one with the next statement. Galera answers the last of them to whoever has lost to another node.
 _UNDOING_NUMBERS = {1020, 1206, 1213}
+#: ER_LOCK_WAIT_TIMEOUT: the statement is rolled back, or all, as the server is told.
+_PERHAPS_UNDOING = 1205
+_QUESTION = "SHOW VARIABLES LIKE 'innodb_rollback_on_timeout'"
+_ON = ("ON", b"ON")
 #: Longest wait for a limit that is due, in seconds: Celery's is sent by another process.
 _DUE_S = 0.5
 
@@ -86,8 +91,15 @@ class _Session(Protocol):
 def note_undone(session: _Session, error: BaseException) -> None:
     """Note it if *error*, of a statement, says that all before it was rolled back; before the first is nothing."""
     number = _number(error)
-    if number in _UNDOING_NUMBERS and session.sent > 1:
-        session.undone = number
+    if session.sent > 1 and (number in _UNDOING_NUMBERS or (number == _PERHAPS_UNDOING and not session.undone)):
+        session.undone = number or 0
+
+
+def is_undone(session: _Session, ask: Callable[[str], Iterable[tuple[Any, ...]]]) -> bool:
+    """Tell whether all was rolled back that was sent before; where that is a setting of the server's, *ask* for it."""
+    if session.undone == _PERHAPS_UNDOING and not any(value in _ON for _, value in ask(_QUESTION)):
+        session.undone = 0
+    return session.undone != 0
 
 
 def number_of(error: BaseException) -> int:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from mysql.connector import errors
 
-from ..._server_errors import undone_words
+from ..._server_errors import is_undone, undone_words
 from ...driver import Peek, Session, peek
 from ._socket import Tls
 from ._wire import WireConnection
@@ -109,14 +109,14 @@ class Connection(WireConnection):
         if self.session.pending:
             self.drop()
             raise errors.InternalError(f"a reply is pending, {verb} was not sent")
-        if self.session.undone and verb == "COMMIT":
-            raise errors.InternalError(undone_words(self.session.undone), errno=self.session.undone)
         with self.bounded(timeout_s):
             if self.has_unread():
                 self.drain(self.read_unread)
             if peek(self.descriptors()) is not Peek.QUIET:
                 self.drop()
                 raise errors.OperationalError(f"connection was lost before {verb} was sent", errno=2013)
+            if self.session.undone and verb == "COMMIT" and is_undone(self.session, self._rows_of):
+                raise errors.InternalError(undone_words(self.session.undone), errno=self.session.undone)
             self.ask(verb)
 
     def ask(self, query: str) -> None:
@@ -131,9 +131,7 @@ class Connection(WireConnection):
     def ask_rows(self, statement: str, timeout_s: float) -> list[tuple[Any, ...]]:
         """Run a statement that is none of the task's, within *timeout_s*, and give its rows."""
         with self.bounded(timeout_s):
-            self.ask(statement)
-            rows = self.get_rows(raw=True)[0] if self.unread_result else []
-        return [tuple(None if value is None else bytes(value).decode() for value in row) for row in rows]
+            return self._rows_of(statement)
 
     def ask_identity(self, timeout_s: float) -> str:
         """Ask the server which session this is, within *timeout_s*."""
@@ -173,6 +171,11 @@ class Connection(WireConnection):
                 super().close()
 
     # -- private -----------------------------------------------------------------------------------------
+
+    def _rows_of(self, statement: str) -> list[tuple[Any, ...]]:
+        self.ask(statement)
+        rows = self.get_rows(raw=True)[0] if self.unread_result else []
+        return [tuple(None if value is None else bytes(value).decode() for value in row) for row in rows]
 
     def _forget_statements(self) -> None:
         """Nothing is left to settle, unless the server began a new transaction at once (``completion_type=CHAIN``)."""

@@ -9,7 +9,7 @@ from typing import Any
 from MySQLdb.constants import CR
 
 from ..._interruptible import guarded_class
-from ..._server_errors import undone_words
+from ..._server_errors import is_undone, undone_words
 from ...driver import Peek, Session
 from ._cursor import guard_of
 from ._wire import TELLS_MORE, WireConnection, errors
@@ -103,7 +103,11 @@ class Connection(WireConnection):
                 deadline = _monotonic() + timeout_s
                 self._drain(deadline)
                 timeout_s = deadline - _monotonic()
-        if self.session.undone and verb == "COMMIT":
+        if (
+            self.session.undone
+            and verb == "COMMIT"
+            and is_undone(self.session, lambda ask: self.ask_rows(ask, timeout_s))
+        ):
             raise errors.OperationalError(self.session.undone, undone_words(self.session.undone))
         if self.lookout.peek(self.descriptor() if self._socket is None else self._socket.fd) is not Peek.QUIET:
             self.drop()

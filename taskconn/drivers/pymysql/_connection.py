@@ -12,7 +12,7 @@ from pymysql import err
 from pymysql.constants import COMMAND, CR, SERVER_STATUS
 
 from ..._process import getpid
-from ..._server_errors import undone_words
+from ..._server_errors import is_undone, undone_words
 from ...driver import Peek, Session
 from ._guarded import GuardedConnection
 from ._tls import Tls
@@ -124,8 +124,6 @@ class Connection(GuardedConnection):
         if self.session.pending:
             self._force_close()
             raise err.OperationalError(CR.CR_COMMANDS_OUT_OF_SYNC, f"a reply is pending, {verb} was not sent")
-        if self.session.undone and verb == "COMMIT":
-            raise err.OperationalError(self.session.undone, undone_words(self.session.undone))
         result = self._result
         if result is not None and (result.unbuffered_active or result.has_next):
             deadline = _monotonic() + timeout_s
@@ -134,6 +132,12 @@ class Connection(GuardedConnection):
         if self._lookout.peek(self._sock.fileno()) is not Peek.QUIET:
             self._force_close()
             raise err.OperationalError(CR.CR_SERVER_LOST, f"connection was lost before {verb} was sent")
+        if (
+            self.session.undone
+            and verb == "COMMIT"
+            and is_undone(self.session, lambda ask: self.ask_rows(ask, timeout_s))
+        ):
+            raise err.OperationalError(self.session.undone, undone_words(self.session.undone))
         self.exchange(self._settle_within, verb, timeout_s)
 
     def is_in_transaction(self) -> bool:

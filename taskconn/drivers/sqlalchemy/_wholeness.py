@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from ..._descriptors import present
 from ..._process import Socket
-from ..._server_errors import note_undone, number_of, undone_words
-from ...driver import Peek, peek
+from ..._server_errors import is_undone, note_undone, number_of, undone_words
+from ...driver import Peek, peek, run
 from ._libraries import Library
 
 __all__ = ["note_halves", "refuse_halves"]
@@ -56,5 +56,5 @@ def refuse_halves(guard: _Guard, sockets: Sequence[Socket], library: Any, facts:
     if facts.failed(guard.raw):
         words = "a statement failed and its error was swallowed, so the server can only roll back; COMMIT was not sent"
         raise library.InternalError(words)
-    if guard.undone:
+    if guard.undone and is_undone(guard, lambda question: run(guard.raw.cursor(), question, ())[0]):
         raise library.OperationalError(undone_words(guard.undone))
