@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,13 @@ class MySQLDatabase(Database):
     """A database of MariaDB or MySQL."""
 
     server: MySQLServer
+
+    def wait_for(self, sql: str, rows: list[tuple[Any, ...]], timeout: float = 30.0) -> None:
+        """Wait until the answer to *sql* is *rows*: a server that nobody waits for any more has done its work soon."""
+        ends_at = time.monotonic() + timeout
+        while (found := self.query(sql)) != rows:
+            assert time.monotonic() < ends_at, found
+            time.sleep(0.01)
 
     def sessions(self) -> list[Session]:
         """List the sessions that use it."""

@@ -66,12 +66,12 @@ def test_commit_without_an_answer_has_an_unknown_outcome(
 ) -> None:
     """The time is up between COMMIT and its answer: what the server made of it is unknown, and said to be."""
     cut = wire(mysql_database.server)
-    with pytest.raises(CommitOutcomeUnknownError), lease(pymysql_alias(cut.port, settle_timeout=0.3)) as db:
+    with pytest.raises(CommitOutcomeUnknownError), lease(pymysql_alias(cut.port, settle_timeout=2)) as db:
         db.cursor().execute("INSERT INTO car VALUES ('Volvo')")
         cut.hold_answers()
     cut.release_answers()
 
-    assert mysql_database.query("SELECT name FROM car") == [("Volvo",)]
+    mysql_database.wait_for("SELECT name FROM car", [("Volvo",)])
 
 
 def test_commit_whose_connection_is_cut_has_an_unknown_outcome(
@@ -107,7 +107,7 @@ def test_commit_that_the_client_does_not_wait_for_has_an_unknown_outcome(
         cut.hold_answers()
     cut.release_answers()
 
-    assert mysql_database.query("SELECT name FROM car") == [("Volvo",)]
+    mysql_database.wait_for("SELECT name FROM car", [("Volvo",)])
 
 
 def test_limits_in_a_plain_connection_leave_no_wrong_answer(
