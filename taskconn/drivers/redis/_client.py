@@ -7,7 +7,8 @@ from typing import Any
 
 import redis
 import redis.client
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as LostError
+from redis.exceptions import RedisError, TimeoutError, WatchError  # noqa: A004 -- its own
 
 from ..._interrupts import heard
 from ...errors import TaintedConnectionError
@@ -46,9 +47,20 @@ class _Pipeline(redis.client.Pipeline):
             raise
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 -- redis-py's signature
-        """Send what was collected."""
+        """
+        Send what was collected.
+
+        Raises:
+            redis.exceptions.ConnectionError: The answer was lost, and EXEC may have been done. redis-py makes a
+                WatchError of it while a key is watched, for which `Redis.transaction` would do it again.
+        """
         self._refuse_interrupted()
-        executed: list[Any] = heard(super().execute, raise_on_error)
+        try:
+            executed: list[Any] = heard(super().execute, raise_on_error)
+        except WatchError as error:
+            if isinstance(error.__context__, LostError | TimeoutError):
+                raise error.__context__ from None
+            raise
         return executed
 
     def reset(self) -> None:  # type: ignore[override]  # as redis-py's own pipeline has it
