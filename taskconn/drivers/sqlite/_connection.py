@@ -46,11 +46,15 @@ class Cursor(sqlite3.Cursor):
         connection.begin_statement()
         if connection.in_transaction:
             connection.refuse("executescript")
-        refusal, connection.session.refusal = connection.session.refusal, None
+        session = connection.session
+        undone, refusal, session.refusal = session.undone, session.refusal, None
         try:
             self._run(super().executescript, sql_script)  # Python 3.10 calls `commit()` for it, open transaction or not
+        except sqlite3.Error:
+            session.undone = undone  # what was open before has been committed
+            raise
         finally:
-            connection.session.refusal = refusal
+            session.refusal = refusal
         return self
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, which sees the end

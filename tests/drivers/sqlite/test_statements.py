@@ -96,6 +96,18 @@ def test_script_in_an_open_transaction_asks_first(db: Connection) -> None:
     db.session.refusal = None
 
 
+def test_script_that_fails_has_undone_nothing(db: Connection, path: Path) -> None:
+    """The module has committed what was open; what comes after the error is no half of it."""
+    db.execute("INSERT INTO car VALUES ('Volvo')")
+    with pytest.raises(sqlite3.OperationalError, match="syntax"):
+        db.executescript("SELEKT 1")
+    db.execute("INSERT INTO car VALUES ('Lada')")
+
+    driver.commit(db, 1)
+
+    assert rows(path) == [("Lada",), ("Volvo",)]
+
+
 def test_connection_may_be_given_back_by_another_thread(db: Connection) -> None:
     """One task after the other may use it in threads of their own: the pool sees to one at a time."""
     thread = threading.Thread(target=db.execute, args=("INSERT INTO car VALUES ('Volvo')",))
