@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import os
-import socket
 import stat
 import threading
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ from types import TracebackType
 
 from . import _process
 from ._process import Owner, Socket
+from ._sockets import borrow
 from ._watchdog import Deadline
 
 __all__ = ["Finder", "TimeLimit", "marks", "peer_of", "present", "process_sockets", "shut"]
@@ -110,12 +111,10 @@ def process_sockets() -> list[Socket]:
 
 def peer_of(fd: int) -> object:
     """Tell whom a socket is connected to, in a form to be compared; None if to nobody."""
-    try:
-        with socket.socket(fileno=os.dup(fd)) as end:
-            peer = end.getpeername()
-            return (end.family, peer) if peer else None  # a pair's ends have no names
-    except OSError:
-        return None
+    with contextlib.suppress(OSError), contextlib.closing(borrow(fd)) as end:
+        peer = end.getpeername()
+        return (end.family, peer) if peer else None  # a pair's ends have no names
+    return None
 
 
 def present(sockets: Iterable[Socket]) -> list[int]:
@@ -126,8 +125,8 @@ def present(sockets: Iterable[Socket]) -> list[int]:
 def shut(descriptors: Iterable[int]) -> None:
     """Shut sockets both ways, without a word of protocol: whoever waits for them stops waiting. They stay open."""
     for fd in descriptors:
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as end:
-            end.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError), contextlib.closing(borrow(fd, _socket.AF_UNIX)) as end:
+            end.shutdown(_socket.SHUT_RDWR)
 
 
 class TimeLimit:

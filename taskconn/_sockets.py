@@ -9,7 +9,7 @@ import select
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-__all__ = ["Lookout", "Peek", "Socket", "disarm", "peek", "port_of"]
+__all__ = ["Lookout", "Peek", "Socket", "borrow", "disarm", "kind_of", "peek", "port_of"]
 
 #: What poll(2) says of a peer that has gone. POLLRDHUP is Linux only.
 _GONE = getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0) | getattr(select, "POLLRDHUP", 0)
@@ -86,6 +86,43 @@ def _dead_socket(inherited: list[Socket]) -> _socket.socket:
     return dead
 
 
+#: As part of a socket's type: a new object leaves its descriptor as it is.
+_UNCHANGED = getattr(_socket, "SOCK_NONBLOCK", 0)
+
+
+def borrow(fd: int, family: int = -1) -> _socket.socket:
+    """
+    Make an object for a socket that somebody else uses: of a copy of its descriptor, which it closes in the end.
+
+    Args:
+        fd: The descriptor.
+        family: Any, where the object's own is not asked for: saves a system call.
+
+    Raises:
+        OSError: It is no socket, or there is no descriptor left.
+
+    Source:
+        Experiment: after `socket.setdefaulttimeout()`, and of gevent's class always, a new object makes its socket
+        non-blocking, for its owner too, who then loses a connection. The type is not looked at: see `kind_of`.
+    """
+    copy = os.dup(fd)
+    try:
+        if _UNCHANGED or _socket.getdefaulttimeout() is None:
+            return _socket.socket(family, _socket.SOCK_STREAM | _UNCHANGED, 0, copy)
+        was_blocking = os.get_blocking(copy)
+        end = _socket.socket(family, _socket.SOCK_STREAM, 0, copy)
+        os.set_blocking(copy, was_blocking)
+    except BaseException:
+        os.close(copy)
+        raise
+    return end
+
+
+def kind_of(end: _socket.socket) -> int:
+    """Give the type of a borrowed socket (``SOCK_STREAM``)."""
+    return end.getsockopt(_socket.SOL_SOCKET, _socket.SO_TYPE)
+
+
 def peek(descriptors: Iterable[int]) -> Peek:
     """Look at sockets without waiting: the worst of what they show. `Driver.peek` is this, unless it needs more."""
     found = Peek.QUIET
@@ -151,7 +188,7 @@ class Lookout:
 def port_of(fd: int) -> int | None:
     """Give a socket's port on this side; 0 for a Unix socket, None if it is no socket."""
     try:
-        end = _socket.socket(fileno=os.dup(fd))
+        end = borrow(fd)
     except OSError:
         return None
     try:

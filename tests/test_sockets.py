@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from taskconn._sockets import Lookout, Peek
+from taskconn import _sockets
+from taskconn._descriptors import Finder, peer_of
+from taskconn._guard._clients import Scanner
+from taskconn._sockets import Lookout, Peek, borrow, kind_of, port_of
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "poll"), reason="Windows has no poll(2)")
 
@@ -88,3 +93,51 @@ def test_lookout_does_without_poll(ends: tuple[socket.socket, socket.socket], mo
     assert not lookout.wait(here.fileno(), 0)
     there.send(b"x")
     assert lookout.wait(here.fileno(), 5)
+
+
+def _find(fd: int) -> None:
+    with Finder(1):
+        pass
+    peer_of(fd)
+
+
+@pytest.mark.parametrize("has_flag", [True, False], ids=["Linux", "elsewhere"])
+@pytest.mark.parametrize(
+    "look",
+    [lambda fd: borrow(fd).close(), port_of, _find, lambda _: Scanner().clients()],
+    ids=["borrow", "port_of", "Finder", "guard"],
+)
+def test_looking_leaves_a_socket_blocking(
+    look: Callable[[int], object], monkeypatch: pytest.MonkeyPatch, *, has_flag: bool
+) -> None:
+    """A program that has a default timeout for its sockets does not have its clients' made non-blocking."""
+    if not has_flag:
+        monkeypatch.setattr(_sockets, "_UNCHANGED", 0)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        socket.setdefaulttimeout(5)
+        try:
+            look(client.fileno())
+        finally:
+            socket.setdefaulttimeout(None)
+
+        assert os.get_blocking(client.fileno())
+
+
+def test_borrowed_socket_is_a_copy_of_the_same_kind() -> None:
+    """Closing it leaves its owner's open; what it is, is asked of the system."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as owner:
+        with contextlib.closing(borrow(owner.fileno())) as end:
+            assert (end.family, kind_of(end)) == (socket.AF_INET, socket.SOCK_DGRAM)
+            assert end.fileno() != owner.fileno()
+
+        assert owner.getsockname()
+
+
+def test_borrowing_what_is_no_socket_leaves_nothing_open() -> None:
+    """The copy is closed with the error."""
+    with open(os.devnull) as file:  # noqa: PTH123 -- a descriptor is what is wanted
+        before = set(os.listdir("/dev/fd"))  # noqa: PTH208 -- as above
+        with pytest.raises(OSError, match="socket"):
+            borrow(file.fileno())
+
+        assert set(os.listdir("/dev/fd")) == before  # noqa: PTH208 -- as above

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from .._descriptors import marks, process_sockets
 from .._process import Socket
+from .._sockets import borrow, kind_of
 
 __all__ = ["Client", "Scanner", "address_of"]
 
@@ -118,11 +119,11 @@ def _names(fd: int) -> tuple[Any, Any] | None:
         None if it is a socket that never becomes a client.
     """
     try:
-        end = _socket.socket(fileno=os.dup(fd))  # a copy, for closing the object closes its descriptor
+        end = borrow(fd)
     except OSError:
         return None
     try:
-        if end.type != _socket.SOCK_STREAM or _is_listening(end):
+        if kind_of(end) != _socket.SOCK_STREAM or _is_listening(end):
             return None
         try:
             peer = end.getpeername()
@@ -144,7 +145,7 @@ def _listening_ports() -> frozenset[int]:
     ports = set()
     for entry in process_sockets():
         try:
-            end = _socket.socket(fileno=os.dup(entry.fd))
+            end = borrow(entry.fd)
         except OSError:
             continue
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -183,6 +184,18 @@ def test_read_timeout_of_the_url_bounds_a_query(mysql_database: MySQLDatabase) -
         db.query("SELECT SLEEP(5)")
 
     driver.invalidate(db)
+
+
+def test_default_timeout_of_sockets_leaves_a_connection_blocking(db: Any) -> None:
+    """A commit looks at its answer, and mysqlclient goes on to wait for the next one in C."""
+    socket.setdefaulttimeout(30)
+    try:
+        db.cursor().execute("SELECT 1")
+        driver.commit(db, 5)
+    finally:
+        socket.setdefaulttimeout(None)
+
+    assert os.get_blocking(db.descriptor())
 
 
 @pytest.mark.parametrize(

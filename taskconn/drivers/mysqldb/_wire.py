@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import math
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, TypeVar
@@ -17,7 +16,7 @@ from MySQLdb.constants import CR
 
 from ..._interruptible import Interruptible
 from ..._process import Socket, disarm, me, unforked
-from ..._sockets import Lookout
+from ..._sockets import Lookout, borrow
 from ..._watchdog import Deadline
 from ...driver import Session
 
@@ -27,6 +26,9 @@ __all__ = ["TELLS_MORE", "WireConnection", "errors"]
 _HEAD = 4
 #: Most of a reply that is looked at: the usual answer of a COMMIT is shorter.
 _LOOK = 512
+
+#: Look, and don't wait.
+_PEEK = _socket.MSG_PEEK | getattr(_socket, "MSG_DONTWAIT", 0)
 
 T = TypeVar("T")
 _monotonic = time.monotonic
@@ -237,8 +239,8 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
             return
         self._is_shut = True
         if Socket.of(self._socket.fd) == self._socket:
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._socket.fd)) as sock:
-                sock.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError), contextlib.closing(borrow(self._socket.fd, _socket.AF_UNIX)) as end:
+                end.shutdown(_socket.SHUT_RDWR)
 
     def drop(self) -> None:
         """Shut the socket; the descriptor is closed when nobody holds the connection any more, for it may be in use."""
@@ -265,13 +267,13 @@ class WireConnection(Interruptible, MySQLdb.connections.Connection):  # type: ig
 def _is_whole(descriptor: int) -> bool:
     """Tell whether the head of a reply has come whole; what is encrypted never looks so."""
     try:
-        sock = socket.socket(fileno=descriptor)
+        end = borrow(descriptor, _socket.AF_UNIX)
     except OSError:
         return False
     try:
-        seen = sock.recv(_LOOK, socket.MSG_PEEK)
+        seen = end.recv(_LOOK, _PEEK)
     except OSError:
         return False
     finally:
-        sock.detach()
+        end.close()
     return len(seen) >= _HEAD and len(seen) >= _HEAD + int.from_bytes(seen[:3], "little")

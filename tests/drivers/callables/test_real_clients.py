@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import threading
 import time
@@ -59,6 +60,21 @@ def test_plain_connection_of_a_library_is_settled(
         raise ZeroDivisionError
 
     assert mysql_database.query("SELECT name FROM car") == [("Volvo",)]
+
+
+def test_default_timeout_of_sockets_leaves_a_plain_connection_blocking(
+    pymysql_alias: Callable[..., Any], mysql_database: MySQLDatabase
+) -> None:
+    """PyMySQL waits for its server without a limit, whatever limit the program has for new sockets."""
+    socket.setdefaulttimeout(30)
+    try:
+        for _ in range(2):
+            with lease(pymysql_alias()) as db:
+                db.cursor().execute("INSERT INTO car SELECT SLEEP(0.05)")
+    finally:
+        socket.setdefaulttimeout(None)
+
+    assert mysql_database.query("SELECT name FROM car") == [("0",), ("0",)]
 
 
 def test_commit_without_an_answer_has_an_unknown_outcome(
