@@ -27,6 +27,7 @@ class Watch:
     def __init__(self, worker: Any) -> None:
         self._worker = worker
         self._ends = threading.Event()
+        self._has_seen_enough = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         #: (time, sessions, children) of each look.
         self.looks: list[tuple[float, set[int], set[int]]] = []
@@ -35,7 +36,9 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:  # on a busy machine a look takes a second
+            assert self._has_seen_enough.wait(60)
         self._ends.set()
         self._thread.join(10)
 
@@ -44,6 +47,8 @@ class Watch:
             before = self._children()
             sessions = {session.id for session in self._worker.database.sessions()}
             self.looks.append((time.monotonic(), sessions, before | self._children()))
+            if len(self.looks) > 10:
+                self._has_seen_enough.set()
 
     def _children(self) -> set[int]:
         alive = set()

@@ -96,6 +96,8 @@ def crash_beside_a_child() -> None:
     """Crash while a child, in a group of its own, lives on with all that this process has open."""
     if os.fork() == 0:
         os.setsid()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)  # nobody else will end it
         signal.pause()
         os._exit(0)
     crash()
