@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import MySQLdb.cursors
 
 from taskconn.drivers.mysqldb import MySQLdb as Driver
+from taskconn.drivers.mysqldb._wire import TELLS_MORE
 from tests.drivers.rows.pymysql import PyMySQLRow
 
 
@@ -15,6 +16,7 @@ class MySQLdbRow(PyMySQLRow):
     name = "mysqldb"
     driver = Driver
     scheme = "mysql+mysqldb"
+    tells_more = TELLS_MORE
     plain: ClassVar[Mapping[str, str]] = {"ssl_mode": "DISABLED"}
     tls: ClassVar[Mapping[str, str]] = {"ssl_ca": "{authority}"}
 

@@ -33,6 +33,7 @@ class Row:
         scheme: Of the URLs that choose it.
         stays: What a task leaves behind stays for the next one unless `reset=True` is asked for, and why.
         asks_while_reading: Can the library ask something while rows of another answer are unread?
+        tells_more: Can the library tell whether further result sets wait, without asking for them?
         is_bare: Does a task get the library's own object, which taskconn does not guard?
         unread: Rows of the reply that `half_read` leaves.
         not_swept: Passages of `sweep/` that it does not have.
@@ -50,6 +51,7 @@ class Row:
     family: ClassVar[str]
     scheme: ClassVar[str]
     asks_while_reading = False
+    tells_more = True
     is_bare = False
     unread = 20000
     not_swept: ClassVar[frozenset[str]] = frozenset()
