@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: Longest wait for a program to end after it was told to, in seconds.
 _STOP_TIMEOUT_S = 15.0
+#: Longest wait for the rest of its output when it was killed, in seconds.
+_LAST_WORDS_S = 5.0
 
 
 class Script:
@@ -188,9 +190,7 @@ class Script:
                     os.kill(pid, signal.SIGKILL)
             self._process.wait()
             left = self._session()
-        self._reader.join(5)
-        if self._process.stdout is not None and not self._reader.is_alive():
-            self._process.stdout.close()
+        self._reader.join(_LAST_WORDS_S)  # a child in a session of its own may keep the pipe open
 
     def _session(self) -> list[int]:
         """
@@ -210,9 +210,9 @@ class Script:
 
     def _read(self, log_path: Path | None) -> None:
         assert self._process.stdout is not None
-        with contextlib.ExitStack() as stack:
+        with self._process.stdout as lines, contextlib.ExitStack() as stack:
             log = stack.enter_context(log_path.open("a")) if log_path else None
-            for line in self._process.stdout:
+            for line in lines:
                 if log:
                     log.write(line)
                     log.flush()

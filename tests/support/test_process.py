@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support import process
 from tests.support.process import Script
 
 
@@ -60,3 +61,34 @@ def test_descendants_are_killed_too(script: Callable[..., Script], leaves_parent
 
     with contextlib.suppress(psutil.NoSuchProcess):
         assert descendant.status() == psutil.STATUS_ZOMBIE  # killed, and not yet reaped by init
+
+
+def test_pipe_that_a_child_keeps_open_is_closed_in_the_end(
+    script: Callable[..., Script], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An orphan in a session of its own outlives the program; as it ends, nothing is left to be collected."""
+    monkeypatch.setattr(process, "_LAST_WORDS_S", 0.01)
+    program = script(
+        """if 1:
+        import os, signal
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+            while os.getppid() == os.getsid(0):
+                pass
+            os.write(1, f"pid {os.getpid()}\\n".encode())
+        signal.pause()
+        """
+    )
+    orphan = psutil.Process(int(program.wait_for(r"pid (\d+)")[1]))
+    program.kill()
+    assert orphan.is_running()
+    pipe = program._process.stdout
+    assert pipe is not None
+    assert not pipe.closed
+
+    orphan.kill()
+    program._reader.join(30)
+
+    assert pipe.closed
