@@ -21,18 +21,6 @@ from tests.matrix.rows import ROWS
 from tests.support.databases import fresh_mysql_database
 
 
-@pytest.fixture
-def database(row: Row, request: pytest.FixtureRequest) -> Any:
-    """Give a database of the row's kind."""
-    return request.getfixturevalue(f"{row.family}_database")
-
-
-@pytest.fixture
-def till(row: Row, database: Any) -> Till:
-    """Give an alias of it."""
-    return Till(row, database)
-
-
 @for_rows(lambda row: row.family == "postgresql")
 def test_statement_that_failed_and_was_swallowed_is_not_taken_for_committed(row: Row, till: Till) -> None:
     """PostgreSQL answers such a COMMIT by ROLLBACK, and no library raises for it."""

@@ -22,18 +22,6 @@ _HANG_S = 10.0
 _COMMITS = {"mysql": b"\x03COMMIT", "postgresql": b"COMMIT"}
 
 
-@pytest.fixture
-def database(row: Row, request: pytest.FixtureRequest) -> Any:
-    """Give a database of the row's kind."""
-    return request.getfixturevalue(f"{row.family}_database")
-
-
-@pytest.fixture
-def till(row: Row, database: Any) -> Till:
-    """Give an alias of it."""
-    return Till(row, database)
-
-
 @for_rows(lambda _: True)
 @pytest.mark.parametrize("is_seen", [True, False], ids=["swallowed", "unseen"])
 def test_session_that_was_lost_before_the_commit_has_committed_nothing(row: Row, till: Till, is_seen: bool) -> None:
