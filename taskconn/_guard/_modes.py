@@ -140,19 +140,22 @@ class Guard:
     def _judge(self, clients: list[Client]) -> dict[Socket, Finding | None]:
         """Decide about sockets that were not seen before."""
         verdicts: dict[Socket, Finding | None] = {}
-        unexplained = []
+        unexplained, doubtful = list[Client](), list[Client]()
         for client in clients:
             origin = _origins.origin_of(client.socket)
             opening = explain(origin.stack) if origin is not None else None
             if origin is None or opening is None or (not opening.owner and opening.place is None):
                 unexplained.append(client)
-            elif _minds_forks(opening):
+                continue
+            if not origin.is_certain:
+                doubtful.append(client)
+            if _minds_forks(opening):
                 verdicts[client.socket] = None
             else:
                 reference = self._find_object(client, origin.socket or _nothing)
                 verdicts[client.socket] = self._allow(_finding(client, opening, reference))
-        if unexplained:
-            verdicts.update(self._search(unexplained))
+        if unexplained or doubtful:
+            verdicts.update(self._search(unexplained, doubtful))
         return verdicts
 
     def _find_object(self, client: Client, reference: Callable[[], Any]) -> Callable[[], Any]:
@@ -163,13 +166,17 @@ class Guard:
         holder = _holders.find([fd], _holders.users_roots()).get(fd)
         return holder.reference if holder is not None else reference
 
-    def _search(self, clients: list[Client]) -> dict[Socket, Finding | None]:
-        """Find out by what holds them about sockets that were opened before the guard was there, or unseen by it."""
-        descriptors = [client.socket.fd for client in clients]
+    def _search(self, clients: list[Client], doubtful: list[Client]) -> dict[Socket, Finding | None]:
+        """
+        Find out by what holds them about sockets that were opened before the guard was there, or unseen by it.
+
+        Those that are *doubtful* have a verdict by their origin, which may be another thread's: a holder knows better.
+        """
+        descriptors = [client.socket.fd for client in (*clients, *doubtful)]
         known = _holders.find(descriptors, _holders.infrastructure_roots())
         held = _holders.find([fd for fd in descriptors if fd not in known], _holders.users_roots())
         verdicts: dict[Socket, Finding | None] = {}
-        for client in clients:
+        for client in (*clients, *(one for one in doubtful if one.socket.fd in known or one.socket.fd in held)):
             fd, holder = client.socket.fd, held.get(client.socket.fd)
             is_quiet = holder is None and (not client.is_private or not isinstance(client.peer, tuple))
             is_disposed = holder is not None and _known.is_disposed_in_children({holder.package})

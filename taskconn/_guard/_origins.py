@@ -23,11 +23,13 @@ class Origin(NamedTuple):
         inode: What the descriptor was then: numbers are used again.
         stack: The calls that led to it.
         socket: Python's object, weakly; None for clients in C.
+        is_certain: No other thread can have opened it.
     """
 
     inode: int
     stack: Stack
     socket: Callable[[], Any] | None = None
+    is_certain: bool = True
 
 
 #: Descriptor -> its last origin.
@@ -78,10 +80,10 @@ def origin_of(socket: Socket) -> Origin | None:
     return origin if origin is not None and origin.inode == socket.inode else None
 
 
-def note(socket: Socket, stack: Stack) -> None:
+def note(socket: Socket, stack: Stack, *, is_certain: bool) -> None:
     """Note the origin of *socket*, as a trace has found it."""
     if origin_of(socket) is None:
-        _origins[socket.fd] = Origin(socket.inode, stack)
+        _origins[socket.fd] = Origin(socket.inode, stack, is_certain=is_certain)
 
 
 def _audit(event: str, arguments: tuple[Any, ...], handlers: Any = _handlers) -> None:

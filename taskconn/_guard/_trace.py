@@ -72,7 +72,8 @@ class _Tracer:
     Look for new sockets when more time than `_GAP_S` has passed between two events of one thread.
 
     Clients in C connect within one call, or wait in several. That takes as long as a round trip at least, and
-    afterwards the calls that led to it are still on the stack. Between other events only the clock is read.
+    afterwards the calls that led to it are still on the stack. Between other events only the clock is read. A thread
+    that has only waited meanwhile sees the same socket: where there are several, it is not certain who has opened it.
     """
 
     def __init__(self) -> None:
@@ -95,5 +96,6 @@ def _look(frame: FrameType) -> None:
     _State.seen = found
     if new:
         stack = take(frame)
+        is_certain = len(sys._current_frames()) == 1  # noqa: SLF001 -- documented, in spite of its name
         for entry in new:
-            _origins.note(entry, stack)
+            _origins.note(entry, stack, is_certain=is_certain)
