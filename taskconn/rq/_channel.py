@@ -161,6 +161,10 @@ class WorkerEnd(_End):
         """Tell whether the last job's outcome was stored."""
         return self.progress.ended == self.number
 
+    def is_gone(self) -> bool:
+        """Tell whether the horse has left, or is about to, without having taken the last job."""
+        return self._is_at_end() and not self.has_begun()
+
     def close(self) -> None:
         """Close this end: a horse that is idle leaves, one that works does so when it is done."""
         super().close()

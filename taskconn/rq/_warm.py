@@ -90,7 +90,6 @@ class WarmWorkerMixin(WorkerMixin):
         _leftovers.close_unused()
         if self._limits is None:  # somebody starts horses without `work`
             self._limits = Limits.of(self)
-        self._abandoned = [pid for pid in self._abandoned if not _has_ended(pid)]
         _warm_horse.flush()
         ours, theirs = open_channel()
         pid = fork()
@@ -138,9 +137,15 @@ class WarmWorkerMixin(WorkerMixin):
         finally:
             if not self.is_horse:
                 self._end_horse()
+                self._collect()
 
     def _after_job(self, exit_status: int) -> None:
+        self._collect()
         _leftovers.roll_back_leftovers("a job")
+
+    def _collect(self) -> None:
+        """Collect earlier horses that were still at work when they were replaced, and have ended."""
+        self._abandoned = [pid for pid in self._abandoned if not _has_ended(pid)]
 
     def _give_again(self) -> bool:
         """Give a job that no horse has begun to another one, once; False if it was killed on purpose."""
@@ -157,13 +162,14 @@ class WarmWorkerMixin(WorkerMixin):
         horse, self._warm = self._warm, None
         if horse is None:
             return
+        is_idle = horse.end is None and (horse.has_ended() or horse.is_gone())
         horse.close()
         if horse.end is not None:
             return
         steps: tuple[tuple[signal.Signals | None, float], ...]
         if self._is_doomed or horse.is_broken:
             steps = ((KILL, _PATIENCE_S),)
-        elif horse.has_ended():
+        elif is_idle:
             steps = ((None, _PATIENCE_S), (signal.SIGTERM, 1.0), (KILL, _PATIENCE_S))
         else:
             steps = ((None, 0.0),)

@@ -57,6 +57,20 @@ def test_job_that_no_horse_has_begun_is_given_to_another_one(workplace: Workplac
     assert len({row[1] for row in workplace.seen()}) == 2
 
 
+def test_horse_that_takes_its_time_to_leave_is_collected(workplace: Workplace) -> None:
+    """One that has closed its end, and has not ended when its job goes to another one, does not stay a zombie."""
+    jobs = [workplace.enqueue_warm("pid") for _ in range(3)]
+    worker = workplace.worker("tests.rq.workers.HorseLingers", burst=False)
+    os.kill(int(worker.wait_for(r"lingering (\d+)")[1]), signal.SIGTERM)
+
+    worker.wait_for("Job OK", count=3)
+
+    first, second, third = (job.return_value() for job in jobs)
+    assert first != second == third
+    assert [child.pid for child in psutil.Process(worker.pid).children()] == [second]
+    assert worker.stop() == 0
+
+
 @pytest.mark.parametrize("warm", ["", "--with-scheduler"], ids=["alone", "beside a scheduler"])
 def test_idle_horse_leaves_when_its_worker_is_killed(
     workplace: Workplace, aborted: Callable[[], int], warm: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import rq.worker
@@ -14,6 +16,7 @@ from rq.queue import Queue
 from rq.timeouts import HorseMonitorTimeoutException
 
 import taskconn.rq
+from taskconn.rq._channel import HorseEnd
 
 #: Longest wait for what never comes if the library is right, in seconds.
 _MOMENT_S = 0.5
@@ -123,6 +126,31 @@ class HorseEndsBeforeItBegins(taskconn.rq.WarmWorker):
         os.kill(horse.pid, signal.SIGSTOP)
         super()._give()
         os.kill(horse.pid, signal.SIGKILL)
+
+
+class HorseLingers(taskconn.rq.WarmWorker):
+    """Have the first horse close its end as its second job has come, and live on until it is told to go."""
+
+    _forks = 0
+
+    def _fork(self) -> Any:
+        self._forks += 1
+        original = HorseEnd.take
+        if self._forks == 1:
+            HorseEnd.take = functools.partialmethod(_linger, original, [])  # type: ignore[assignment]  # as one is called
+        try:
+            return super()._fork()
+        finally:
+            HorseEnd.take = original  # type: ignore[method-assign]  # in the worker, and in its later horses
+
+
+def _linger(channel: HorseEnd, original: Callable[[HorseEnd], Any], calls: list[int]) -> Any:
+    calls.append(1)
+    if len(calls) == 2 and not channel.is_quiet_for(60):
+        channel.close()
+        os.write(1, f"lingering {os.getpid()}\n".encode())
+        signal.pause()
+    return original(channel)
 
 
 class AlarmAfterTheReport(taskconn.rq.WarmWorker):
