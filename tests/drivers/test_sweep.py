@@ -29,7 +29,8 @@ def test_interrupt_at_any_point_reaches_the_task_and_harms_nobody(
 
     run = script([*command, *([] if is_full else ["--points", _POINTS])])
 
-    said: dict[str, Any] = json.loads(run.succeed(timeout=3600 if is_full else 240).splitlines()[-1])
+    assert run.wait(3600 if is_full else 240) == 0, run.output
+    said: dict[str, Any] = json.loads(run.wait_for(r"^\{.*\}$").group())
     print(name, json.dumps(said["counts"]))
     assert said["findings"] == {}
     assert said["counts"]["interrupts"] > 50
