@@ -15,17 +15,23 @@ from ._process import Owner, Socket
 from ._sockets import borrow
 from ._watchdog import Deadline
 
-__all__ = ["Finder", "TimeLimit", "marks", "peer_of", "present", "process_sockets", "shut"]
+__all__ = ["Finder", "TimeLimit", "marks", "opened_sockets", "peer_of", "present", "process_sockets", "shut"]
 
 #: Where a process lists its own descriptors: Linux; the BSDs and macOS.
 _FOLDERS = ("/proc/self/fd", "/dev/fd")
 
 
 class _Turn:
-    """Let one finder look at a time, so that no two of them take each other's sockets for their own."""
+    """
+    Let one finder look at a time, so that no two of them take each other's sockets for their own.
+
+    Attributes:
+        earlier: The sockets that were there before what is being opened; None while nothing is.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.earlier: frozenset[Socket] | None = None
         _process.watch(self)
 
     def before_fork(self) -> None:
@@ -37,7 +43,7 @@ class _Turn:
 
     def after_fork_in_child(self, parent: Owner) -> None:
         """Begin anew: a thread of the parent may have held the lock."""
-        self.lock = threading.Lock()
+        self.lock, self.earlier = threading.Lock(), None
 
 
 _turn = _Turn()
@@ -66,6 +72,8 @@ class Finder:
         if lock.acquire(timeout=self._patience_s):
             self._lock = lock
         self.earlier = frozenset(process_sockets())
+        if self._lock is not None:
+            _turn.earlier = self.earlier
         return self
 
     def __exit__(
@@ -73,11 +81,17 @@ class Finder:
     ) -> None:
         lock, self._lock = self._lock, None
         try:
-            new = [entry for entry in process_sockets() if entry not in self.earlier]
-            self.found = [entry for entry in new if peer_of(entry.fd) is not None]
+            if not self.found:
+                self.find()
         finally:
             if lock is not None:
+                _turn.earlier = None
                 lock.release()
+
+    def find(self) -> None:
+        """Look, for a block that has to know before it ends."""
+        new = [entry for entry in process_sockets() if entry not in self.earlier]
+        self.found = [entry for entry in new if peer_of(entry.fd) is not None]
 
 
 def marks() -> list[int]:
@@ -106,6 +120,16 @@ def process_sockets() -> list[Socket]:
             continue
         if stat.S_ISSOCK(about.st_mode):
             found.append(Socket(int(name), about.st_dev, about.st_ino))
+    return found
+
+
+def opened_sockets() -> list[Socket]:
+    """List them without those that a finder of another thread waits for, and nobody has yet."""
+    begun = _turn.earlier
+    found = process_sockets()
+    for earlier in (begun, _turn.earlier):  # it may end meanwhile, or begin; what has done both has an owner
+        if earlier is not None:
+            found = [entry for entry in found if entry in earlier]
     return found
 
 

@@ -67,7 +67,8 @@ class Callables(Driver[Client]):
             if client.check is not None and call(client.check, client.opened) is False:
                 self._finish(client, timeout_s)
                 raise ClientError("the option `check` said False of a client that was just opened")
-        client.learn(finder)
+            finder.find()
+            client.learn(finder)
         self.transactional = client.can("commit", "rollback")
         return client
 

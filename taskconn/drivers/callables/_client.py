@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import _process
-from ..._descriptors import Finder, peer_of, present, process_sockets
+from ..._descriptors import Finder, opened_sockets, peer_of, present
 from ..._interrupts import is_interrupt
 from ..._locks import Locks
-from ..._process import Socket
+from ..._process import Socket, WeakMembers
 from ...driver import Peek, Session, Target, peek
 from ...errors import InvalidSettingsError
 
@@ -40,8 +40,8 @@ class Client:
     """
 
     __slots__ = (
-        "_begun_on", "_earlier", "_peers", "_sockets", "check", "close", "facts", "is_closed", "is_shut", "locks",
-        "opened",
+        "__weakref__", "_begun_on", "_earlier", "_peers", "_sockets", "check", "close", "facts", "is_closed", "is_shut",
+        "locks", "opened",
     )  # fmt: skip
 
     def __init__(self, target: Target, opened: Any) -> None:
@@ -60,19 +60,31 @@ class Client:
         return f"<Client {self.facts.alias!r} of process {self.facts.owner_pid}: {type(self.opened).__name__}>"
 
     def learn(self, finder: Finder) -> None:
-        """Take the sockets that were found for this client's, and their peers for its servers."""
+        """Take the sockets that were found, and their peers for the client's servers; in the finder's block."""
         self._earlier = finder.earlier
         self._sockets = self._begun_on = finder.found
         self._peers = {peer_of(entry.fd) for entry in finder.found}
+        _clients.add(self)
 
     def look_again(self) -> list[int]:
-        """List its sockets: those connected to the same servers as its first ones, and not older than it is."""
+        """
+        List its sockets: those connected to the same servers as its first ones, and not older than it is.
+
+        Those of taskconn's other connections are not: another thread may be at work with them.
+        """
         if self.is_closed:
             return []
         if self._peers:
-            newer = [entry for entry in process_sockets() if entry not in self._earlier]
-            self._sockets = [entry for entry in newer if peer_of(entry.fd) in self._peers]
+            newer = [entry for entry in opened_sockets() if entry not in self._earlier]
+            others = self._others() if any(entry not in self._sockets for entry in newer) else frozenset()
+            self._sockets = [entry for entry in newer if entry not in others and peer_of(entry.fd) in self._peers]
         return self.known()
+
+    def _others(self) -> frozenset[Socket]:
+        """List the sockets of this process's other connections, as they were known last."""
+        others = [one for one in _clients.list() if one is not self and not one.is_closed]
+        known = [entry for one in others for entry in one._sockets]  # noqa: SLF001 -- our own class
+        return frozenset((*_process.own_sockets(), *known)).difference(self._sockets)
 
     def known(self) -> list[int]:
         """List its sockets as they were seen last, without those that it has closed since."""
@@ -125,6 +137,10 @@ class Client:
                 call(self.close, self.opened)
             elif self.can("close"):
                 call(self.opened.close)
+
+
+#: All that were opened, and are alive.
+_clients: WeakMembers[Client] = WeakMembers()
 
 
 def function_of(target: Target, option: str, named: Callable[..., Any] | str | None) -> Callable[..., Any] | None:

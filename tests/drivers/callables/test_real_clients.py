@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import sys
@@ -39,9 +40,9 @@ def pymysql_alias(mysql_database: MySQLDatabase) -> Iterator[Callable[..., Any]]
     registry = Registry()
     place = {"host": server.host, "user": server.user, "password": server.password, "database": mysql_database.name}
 
-    def make(port: int | None = None, connect: Any = _connect, **options: Any) -> Any:
+    def make(port: int | None = None, connect: Any = _connect, name: str = "cars", **options: Any) -> Any:
         return registry.add(
-            "cars", {"connect": connect, "connect_args": {**place, "port": port or server.port}, **options}
+            name, {"connect": connect, "connect_args": {**place, "port": port or server.port}, **options}
         )
 
     yield make
@@ -90,23 +91,63 @@ def test_commit_without_an_answer_has_an_unknown_outcome(
     mysql_database.wait_for("SELECT name FROM car", [("Volvo",)])
 
 
+_CUTS = """
+import signal, sys
+from tests.support.wire import Wire
+wire = Wire(int(sys.argv[1]))
+wire.hold_answer_to(b"\\x03COMMIT")
+print("port", wire.port)
+wire.has_come.wait()
+wire.cut(0)
+wire.release_answers()
+signal.pause()
+"""
+
+
 def test_commit_whose_connection_is_cut_has_an_unknown_outcome(
-    pymysql_alias: Callable[..., Any], mysql_database: MySQLDatabase, wire: Callable[..., Wire]
+    pymysql_alias: Callable[..., Any], mysql_database: MySQLDatabase, script: Callable[..., Script]
 ) -> None:
-    """PyMySQL closes its socket as it reads the end: nothing is left to look at, and nothing was answered."""
-    cut = wire(mysql_database.server)
+    """
+    PyMySQL closes its socket as it reads the end: nothing is left to look at, and nothing was answered.
 
-    def end() -> None:
-        assert cut.has_come.wait(_PATIENCE_S)
-        cut.cut()
-        cut.release_answers()
+    A younger connection of taskconn's to the same server tells nothing of it.
+    """
+    proxy = script(_CUTS, str(mysql_database.server.port))  # sockets of this process could be the client's
+    port = int(proxy.wait_for(r"^port (\d+)$")[1])
+    handle, other = pymysql_alias(port), pymysql_alias(port, name="other")
 
-    ending = threading.Thread(target=end)
-    with pytest.raises(CommitOutcomeUnknownError), lease(pymysql_alias(cut.port)) as db:
+    with pytest.raises(CommitOutcomeUnknownError), lease(handle) as db:
         db.cursor().execute("INSERT INTO car VALUES ('Volvo')")
-        cut.hold_answer_to(b"\x03COMMIT")
-        ending.start()
-    ending.join(_PATIENCE_S)
+        with pytest.raises(ZeroDivisionError), lease(other):
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("is_driven", [False, True], ids=["of the alias", "of a driver"])
+def test_limit_in_a_thread_leaves_the_connections_of_others_alone(
+    pymysql_alias: Callable[..., Any], mysql_database: MySQLDatabase, *, is_driven: bool
+) -> None:
+    """A task that is interrupted costs its own connection, not a younger one to the same server."""
+    handle = pymysql_alias(max_size=2)
+    driven = Registry().add("driven", mysql_database.url)
+    has_opened, may_end = threading.Event(), threading.Event()
+
+    def be_interrupted() -> None:
+        with contextlib.suppress(SoftTimeLimitExceeded), lease(handle):
+            has_opened.set()
+            assert may_end.wait(_PATIENCE_S)
+            raise SoftTimeLimitExceeded
+
+    thread = threading.Thread(target=be_interrupted)
+    with task_system(SoftTimeLimitExceeded):
+        thread.start()
+        assert has_opened.wait(_PATIENCE_S)
+        with lease(driven if is_driven else handle) as db:
+            db.cursor().execute("INSERT INTO car VALUES ('Volvo')")
+            may_end.set()
+            thread.join()
+            db.cursor().execute("INSERT INTO car VALUES ('Lada')")
+
+    assert mysql_database.query("SELECT name FROM car") == [("Volvo",), ("Lada",)]
 
 
 def _read_for_a_moment(**arguments: Any) -> Any:

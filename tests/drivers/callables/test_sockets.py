@@ -61,6 +61,36 @@ def test_finders_of_two_threads_do_not_mix(listener: socket.socket) -> None:
         driver.close(client, 1)
 
 
+def test_socket_of_another_client_is_not_its_own(listener: socket.socket) -> None:
+    """Two clients of one server: neither takes what the other has, nor what is being opened for a third one."""
+    driver, place = Callables(), listener.getsockname()
+    has_connected, may_end = threading.Event(), threading.Event()
+
+    def connect(url: str) -> Line:
+        line = Line(port=place[1])
+        if "third" in url:
+            has_connected.set()
+            may_end.wait(30)
+        return line
+
+    def open_one(name: str) -> Any:
+        return driver.open(target_of(f"line://{name}", options=Options(connect=connect)), 5)
+
+    clients = [open_one("first"), open_one("second")]
+    opening = threading.Thread(target=lambda: clients.append(open_one("third")))
+    opening.start()
+    assert has_connected.wait(30)
+    meanwhile = [list(driver.sockets(client)) for client in clients]
+    may_end.set()
+    opening.join()
+
+    own = [[client.opened.socket.fileno()] for client in clients]
+    assert meanwhile == own[:2]
+    assert [list(driver.sockets(client)) for client in clients] == own
+    for client in clients:
+        driver.close(client, 1)
+
+
 def test_gone_server_shows_at_a_glance(listener: socket.socket) -> None:
     """A client all of whose sockets are dead is dead; unread bytes mean nothing for one that may have readers."""
     driver = Callables()
