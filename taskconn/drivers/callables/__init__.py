@@ -150,6 +150,7 @@ class Callables(Driver[Client]):
     def discard(self, connection: Client) -> None:
         """Keep the object for ever: nobody knows what it does when it is collected."""
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        connection.keep_still()
 
     def _settle(self, client: Client, verb: str, timeout_s: float) -> None:
         until, limit, handled = time.monotonic() + timeout_s, None, sys.exc_info()[1]

@@ -130,6 +130,18 @@ class Client:
         """Tell whether the client has all of these methods."""
         return all(callable(getattr(self.opened, verb, None)) for verb in verbs)
 
+    def keep_still(self) -> None:
+        """
+        Keep psycopg, in a child, from cancelling what the parent's session runs: it does so over another connection.
+
+        Source:
+            Experiment: rows of ``Cursor.stream()`` that a child drops end the statement that its parent reads on from.
+        """
+        opened = self.opened
+        if self.can("_try_cancel", "__enter__"):  # what is awaited is let alone
+            with contextlib.suppress(AttributeError):
+                opened._try_cancel = _do_nothing  # noqa: SLF001 -- nothing else of psycopg's goes around the socket
+
     def say_goodbye(self) -> None:
         """Call `close`, else the client's own method of that name."""
         with contextlib.suppress(ClientError):
@@ -137,6 +149,10 @@ class Client:
                 call(self.close, self.opened)
             elif self.can("close"):
                 call(self.opened.close)
+
+
+def _do_nothing(**_: object) -> None:
+    return None
 
 
 #: All that were opened, and are alive.

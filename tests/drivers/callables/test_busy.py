@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -154,3 +155,30 @@ def test_client_that_can_not_be_closed_keeps_nobody_waiting(locked: Any) -> None
     client.lock.release()
     assert client.has_closed.wait(30)
     assert client.said == ["close"]
+
+
+_DROPS = """
+import gc, os, sys
+import taskconn
+
+taskconn.configure({"cars": {"connect": "psycopg:connect", "connect_args": {"conninfo": sys.argv[1]}}})
+with taskconn.lease("cars") as db:
+    rows = db.cursor().stream("SELECT n, repeat('x', 10000) FROM generate_series(1, 3000) AS n")
+    numbers = [next(rows)[0]]
+    child = os.fork()
+    if child == 0:
+        del rows
+        gc.collect()
+        os._exit(0)
+    os.waitpid(child, 0)
+    numbers += [row[0] for row in rows]
+print(numbers == list(range(1, 3001)))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+def test_rows_that_a_child_drops_are_the_parents_to_read(
+    cars: PostgreSQLDatabase, script: Callable[..., Script]
+) -> None:
+    """Rows of psycopg: it would have the server cancel the statement, over a connection of its own."""
+    assert script(_DROPS, cars.url).succeed().splitlines()[-1] == "True"
