@@ -85,7 +85,7 @@ class Results:
         lines += ["", f"Python {platform.python_version()} on {platform.system()}.", "", "## Not possible", ""]
         lines += ["| driver | promise | combinations | why |", "|---|---|---|---|"]
         for (driver, promise), reasons in sorted(self.not_possible.items()):
-            for reason, found in reasons.items():
+            for reason, found in sorted(reasons.items()):
                 lines.append(f"| {driver} | {promise} | {len(found)}: {_summary(found)} | {reason} |")
         return "\n".join(lines) + "\n"
 
