@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from examples.servers import PostgreSQLServer
 from tests.guard.conftest import Report, arguments_of, reports
 from tests.support.process import Script
 from tests.support.wire import Wire
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="lists descriptors")
 
 #: Its connection is under way while the main thread reads, which ends before it does.
 _OPENS_IN_A_THREAD = """

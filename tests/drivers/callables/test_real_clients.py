@@ -128,7 +128,8 @@ def test_limit_in_a_thread_leaves_the_connections_of_others_alone(
 ) -> None:
     """A task that is interrupted costs its own connection, not a younger one to the same server."""
     handle = pymysql_alias(max_size=2)
-    driven = Registry().add("driven", mysql_database.url)
+    registry = Registry()
+    driven = registry.add("driven", mysql_database.url)
     has_opened, may_end = threading.Event(), threading.Event()
 
     def be_interrupted() -> None:
@@ -146,6 +147,7 @@ def test_limit_in_a_thread_leaves_the_connections_of_others_alone(
             may_end.set()
             thread.join()
             db.cursor().execute("INSERT INTO car VALUES ('Lada')")
+    registry.close()
 
     assert mysql_database.query("SELECT name FROM car") == [("Volvo",), ("Lada",)]
 
