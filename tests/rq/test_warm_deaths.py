@@ -42,7 +42,7 @@ def test_horse_that_dies_idle_is_replaced_unnoticed(workplace: Workplace) -> Non
     worker.wait_for("Job OK", count=2)
 
     assert second.return_value() not in {None, first}
-    assert worker.stop() == 0
+    assert worker.stop() == 0, worker.output
 
 
 def test_job_that_no_horse_has_begun_is_given_to_another_one(workplace: Workplace) -> None:
@@ -68,7 +68,7 @@ def test_horse_that_takes_its_time_to_leave_is_collected(workplace: Workplace) -
     first, second, third = (job.return_value() for job in jobs)
     assert first != second == third
     assert [child.pid for child in psutil.Process(worker.pid).children()] == [second]
-    assert worker.stop() == 0
+    assert worker.stop() == 0, worker.output
 
 
 @pytest.mark.parametrize("warm", ["", "--with-scheduler"], ids=["alone", "beside a scheduler"])
