@@ -90,6 +90,7 @@ class WarmWorkerMixin(WorkerMixin):
         _leftovers.close_unused()
         if self._limits is None:  # somebody starts horses without `work`
             self._limits = Limits.of(self)
+        self._collect()
         _warm_horse.flush()
         ours, theirs = open_channel()
         pid = fork()
@@ -140,7 +141,6 @@ class WarmWorkerMixin(WorkerMixin):
                 self._collect()
 
     def _after_job(self, exit_status: int) -> None:
-        self._collect()
         _leftovers.roll_back_leftovers("a job")
 
     def _collect(self) -> None:
