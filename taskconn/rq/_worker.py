@@ -19,6 +19,7 @@ from . import _horse, _settings, _start
 from ._idling import IdlingMixin
 from ._limits import noting_penalty
 from ._preload import preload
+from ._shutdown import ShutdownMixin
 from ._stopping import StoppingMixin
 from ._thrift import ThriftyMixin, share_driver_info
 
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 
-class WorkerMixin(StoppingMixin, ThriftyMixin, IdlingMixin):
+class WorkerMixin(StoppingMixin, ShutdownMixin, ThriftyMixin, IdlingMixin):
     """
     Give any RQ worker class its connections: ``class Mine(WorkerMixin, TheirWorker)``.
 

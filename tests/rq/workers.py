@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import redis
 import rq.worker
 from rq.job import Job
 from rq.queue import Queue
@@ -151,6 +152,33 @@ def _linger(channel: HorseEnd, original: Callable[[HorseEnd], Any], calls: list[
         os.write(1, f"lingering {os.getpid()}\n".encode())
         signal.pause()
     return original(channel)
+
+
+class OwnClient(taskconn.rq.WarmWorker):
+    """Use a client that waits in its own way."""
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> None:
+        super().bootstrap(*args, **kwargs)
+        self.connection.__class__ = _OwnClient
+
+
+class _OwnClient(redis.Redis):
+    def blmove(self, *args: Any, **kwargs: Any) -> Any:
+        return super().blmove(*args, **kwargs)
+
+
+class JobAtTheBell(taskconn.rq.WarmWorker):
+    """Be given a job by the server in the moment in which the wait for one is to be ended."""
+
+    def _ask(self, client: Any, connection: Any, command: Any) -> Any:
+        unblock = client.client_unblock
+
+        def client_unblock(session: int) -> Any:
+            Queue(connection=client).enqueue("tests.rq.warm_jobs.pid")
+            return unblock(session)
+
+        client.client_unblock = client_unblock
+        return super()._ask(client, connection, command)
 
 
 class AlarmAfterTheReport(taskconn.rq.WarmWorker):
