@@ -37,7 +37,7 @@ def test_worker_that_becomes_idle_can_be_stopped_at_any_line(workplace: Workplac
 
 @pytest.mark.parametrize(("name", "step"), [("WarmWorker", "397"), ("Worker", "397"), ("SimpleWorker", "997")])
 def test_worker_that_takes_a_job_can_be_stopped_at_any_line(workplace: Workplace, name: str, step: str) -> None:
-    """A job that was taken is run, and one that was not stays in the queue; SimpleWorker runs the job's lines itself."""
+    """A job that was taken is run, and one that was not stays in the queue; SimpleWorker runs a job's lines itself."""
     assert _strike(workplace, f"taskconn.rq.{name}", "--jobs", "3", "--step", step) == []
 
 
