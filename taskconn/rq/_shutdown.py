@@ -106,7 +106,7 @@ class ShutdownMixin(BaseWorker):
         if self._bell is None:
             self._bell = _Bell()
         self._leave_if_asked()
-        connection = client.connection_pool.get_connection()
+        connection = _take(client.connection_pool)
         try:
             return connection.retry.call_with_retry(
                 lambda: self._ask(client, connection, command), lambda _: self._failed(connection)
@@ -191,6 +191,14 @@ def _is_plain(client: Any) -> bool:
         and kind.blpop is redis.Redis.blpop
         and hasattr(select, "poll")
     )
+
+
+def _take(pool: Any) -> Any:
+    """Take a connection out of the pool."""
+    try:
+        return pool.get_connection()
+    except TypeError:  # redis-py before 5.3 asks for the command's name
+        return pool.get_connection("BLMOVE")
 
 
 def _session(connection: Any) -> int | None:
