@@ -10,6 +10,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
+from rq import Queue
 from rq.suspension import suspend
 
 from examples.servers import Redis
@@ -61,6 +62,21 @@ def test_wait_for_a_job_is_ended_at_the_server(workplace: Workplace, name: str) 
 
     assert not is_waiting(workplace.queue.connection)
     assert "Traceback" not in worker.output
+
+
+@pytest.mark.parametrize("transport", ["tls_url", "unix_url"])
+def test_wait_is_ended_whatever_the_transport(script: Callable[..., Script], transport: str) -> None:
+    """What of a job's arrival TLS has buffered already is not waited for again."""
+    with Redis(tls=True) as redis, redis.connect() as client:
+        url = getattr(redis, transport)()
+        worker = script([sys.executable, "-m", "rq.cli", "worker", "-w", "taskconn.rq.WarmWorker", "--url", url])
+        until(lambda: is_waiting(client))
+        Queue(connection=client).enqueue("tests.rq.warm_jobs.pid")
+        worker.wait_for("Job OK")
+        until(lambda: is_waiting(client))
+
+        assert worker.stop() == 0, worker.output
+        assert not is_waiting(client)
 
 
 def test_job_that_comes_as_the_wait_is_ended_is_run(workplace: Workplace) -> None:
