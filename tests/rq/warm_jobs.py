@@ -26,6 +26,13 @@ def pid() -> int:
     return os.getpid()
 
 
+def note_run() -> None:
+    """Count this run in the queue's Redis."""
+    job = get_current_job()
+    assert job is not None
+    job.connection.rpush("runs", job.id)
+
+
 def count_objects() -> int:
     """Count the objects that the garbage collector knows, when it has collected what it can."""
     gc.collect()
