@@ -82,18 +82,22 @@ class Shift:
 @pytest.mark.parametrize(("system", "server"), _PAIRS)
 def test_tasks_end_while_the_disk_is_full_and_go_on_afterwards(system: str, server: str) -> None:
     """None hangs, and none is lost or doubled: also a commit that waited for room, and came through when there was."""
-    load = work.transfers(7, 24)
+    load = work.transfers(7, 40)
     verdict = Verdict(system, server, 7, len(load))
     with stage(system, server, is_slow=False) as (worker, place):
         shift = Shift(worker, place, verdict)
         shift.do(load[:6])
 
-        shift.disk.fill()
-        ends = shift.ends(load[6:14])
+        ends = set[str]()
+        for number in (6, 14, 22):  # a server may give something back after the disk was full
+            shift.disk.fill()
+            ends |= shift.ends(load[number : number + 8])
+            if _FULL[server] in ends:
+                break
         if server == "postgresql":  # can't write its log either, and ends
             place.end_log_segment()
             _until(lambda: not place.database.is_running())
-            assert "done" not in shift.ends(load[14:18])
+            assert "done" not in shift.ends(load[30:34])
         shift.disk.free()
         if server == "postgresql" or not _IS_PATIENT:
             place.go_on()
