@@ -26,7 +26,7 @@ class ShutdownMixin(BaseWorker):
     Stop a worker that runs no job without tearing its conversation with Redis apart.
 
     RQ's signal handler raises `StopRequested` at whatever instruction it has interrupted. In rq 3.0.0 with redis-py
-    8.1.0 one in eight lines between two jobs is a bad one:
+    8.1.0 about one in ten lines between two jobs is a bad one:
 
     1. A reply that was not read yet answers the worker's next command, by which it ends in an error, with 1.
     2. redis-py drops what is raised while it counts operations: the worker goes on until a job comes, or minutes pass.

@@ -32,7 +32,7 @@ def _strike(workplace: Workplace, worker: str, *words: str) -> list[str]:
 
 @every_kind
 def test_worker_that_becomes_idle_can_be_stopped_at_any_line(workplace: Workplace, name: str) -> None:
-    """Every 97th line from the end of the last job until the wait for the next one; one in eight was a bad one."""
+    """Every 97th line from the end of the last job until the wait for the next one; one in ten was a bad one."""
     assert _strike(workplace, f"taskconn.rq.{name}", "--step", "97") == []
 
 
