@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -19,6 +20,10 @@ __all__ = ["ShutdownMixin"]
 #: Code of RQ's that only sleeps, or looks around, as long as no function that it has called is at work.
 _SUSPENDED = BaseWorker.check_for_suspension.__code__
 _WAITING = BaseWorker.dequeue_job_and_maintain_ttl.__code__
+
+#: Longest time from asking a server to end a wait to its reply, in seconds, and after how many it is asked again.
+_UNBLOCKED_IN_S = 5.0
+_LOOK_S = 0.1
 
 
 class ShutdownMixin(BaseWorker):
@@ -124,7 +129,7 @@ class ShutdownMixin(BaseWorker):
         session = _session(connection)
         while not connection.can_read(0):
             if self._stop_requested:
-                _unblock(client, session)
+                _unblock(client, connection, session)
                 break
             if self._bell is not None:
                 self._bell.listen(connection)
@@ -209,15 +214,19 @@ def _session(connection: Any) -> int | None:
         return None
 
 
-def _unblock(client: Any, session: int | None) -> None:
+def _unblock(client: Any, connection: Any, session: int | None) -> None:
     """
-    Have the server end the wait of a session.
+    Have the server end the wait of a session: its reply can be read then.
+
+    It is asked again while nothing comes: the command that waits may reach the server after this one.
 
     Raises:
-        StopRequested: It can't be had: the wait is left as RQ does it.
+        StopRequested: It can't be had, or another server answers behind a proxy: the wait is left as RQ does it.
     """
-    if session is not None:
-        with suppress(redis.RedisError):
+    give_up_at = time.monotonic() + _UNBLOCKED_IN_S
+    with suppress(redis.RedisError):
+        while session is not None and time.monotonic() < give_up_at:
             client.client_unblock(session)
-            return
+            if connection.can_read(_LOOK_S):
+                return
     raise StopRequested

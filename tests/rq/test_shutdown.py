@@ -98,6 +98,24 @@ def test_job_that_comes_as_the_wait_is_ended_is_run(workplace: Workplace) -> Non
     assert (workplace.queue.count, workplace.queue.intermediate_queue.get_job_ids()) == (0, [])
 
 
+def test_server_is_asked_again_while_the_wait_goes_on(workplace: Workplace) -> None:
+    """The first request may overtake the command that waits."""
+    worker = _waiting(workplace, "tests.rq.workers.UnblockedTooEarly")
+
+    assert worker.stop() == 0, worker.output
+
+    assert "asked 2" in worker.output
+
+
+def test_wait_that_another_server_is_asked_to_end_is_left(workplace: Workplace) -> None:
+    """A proxy may lead each connection to a server of its own."""
+    worker = _waiting(workplace, "tests.rq.workers.UnblockedElsewhere")
+
+    assert worker.stop() == 0, worker.output
+
+    until(lambda: not is_waiting(workplace.queue.connection))
+
+
 def test_wait_that_may_not_be_ended_at_the_server_is_left(workplace: Workplace) -> None:
     """A user of Redis that has no right to CLIENT: the connection is given up, as by RQ."""
     redis, user = workplace.queue.connection, f"driver-{uuid.uuid4().hex}"
@@ -125,7 +143,7 @@ def test_client_that_waits_in_its_own_way_is_left_to_rq(workplace: Workplace) ->
     assert worker.stop() == 0, worker.output
 
 
-def test_suspended_worker_stops_at_once(workplace: Workplace) -> None:
+def test_suspended_worker_stops(workplace: Workplace) -> None:
     """It sleeps, and looks again."""
     worker = _waiting(workplace, "WarmWorker")
     suspend(workplace.queue.connection)
@@ -135,14 +153,16 @@ def test_suspended_worker_stops_at_once(workplace: Workplace) -> None:
     assert worker.stop() == 0, worker.output
 
 
-def test_worker_whose_redis_is_gone_stops(script: Callable[..., Script]) -> None:
+@pytest.mark.parametrize("name", ["taskconn.rq.WarmWorker", "tests.rq.workers.StoppedInHeartbeat"])
+def test_worker_whose_redis_is_gone_stops(script: Callable[..., Script], name: str) -> None:
     """It tries again and again; RQ says by the exit code that it could not sign off."""
     with Redis() as redis:
-        worker = script(
-            [sys.executable, "-m", "rq.cli", "worker", "-w", "taskconn.rq.WarmWorker", "--url", redis.url()]
-        )
+        worker = script([sys.executable, "-m", "rq.cli", "worker", "-w", name, "--url", redis.url()])
         until(lambda: is_waiting(redis.connect()))
         redis.kill9()
-        worker.wait_for("could not connect to Redis instance")
+        if name.startswith("taskconn"):
+            worker.wait_for("could not connect to Redis instance")
+            worker.send(signal.SIGTERM)
 
-        assert worker.stop(signal.SIGTERM) == 1
+        assert worker.wait() == 1
+        assert "warm shut down requested" in worker.output
