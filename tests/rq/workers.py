@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import signal
@@ -215,13 +214,14 @@ class _StoppedInHeartbeat(BaseWorker):
     _is_asked = False
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        with contextlib.suppress(redis.ConnectionError):
+        try:
             self.connection.ping()
-            super().heartbeat(timeout, pipeline)
-            return
-        if not self._is_asked:
-            self._is_asked = True
-            os.kill(os.getpid(), signal.SIGTERM)
+        except redis.ConnectionError:
+            if not self._is_asked:
+                self._is_asked = True
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise
+        super().heartbeat(timeout, pipeline)
 
 
 class StoppedInHeartbeat(taskconn.rq.WorkerMixin, _StoppedInHeartbeat, rq.worker.Worker):
