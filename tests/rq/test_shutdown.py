@@ -90,7 +90,7 @@ def test_wait_is_ended_whatever_the_transport(script: Callable[..., Script], tra
 
 def test_job_that_comes_as_the_wait_is_ended_is_run(workplace: Workplace) -> None:
     """The server has given it: RQ would leave it behind, to be called failed a minute later."""
-    worker = _waiting(workplace, "tests.rq.workers.JobAtTheBell")
+    worker = _waiting(workplace, "tests.rq.shutdown_workers.JobAtTheBell")
 
     assert worker.stop() == 0, worker.output
 
@@ -100,7 +100,7 @@ def test_job_that_comes_as_the_wait_is_ended_is_run(workplace: Workplace) -> Non
 
 def test_server_is_asked_again_while_the_wait_goes_on(workplace: Workplace) -> None:
     """The first request may overtake the command that waits."""
-    worker = _waiting(workplace, "tests.rq.workers.UnblockedTooEarly")
+    worker = _waiting(workplace, "tests.rq.shutdown_workers.UnblockedTooEarly")
 
     assert worker.stop() == 0, worker.output
 
@@ -109,7 +109,7 @@ def test_server_is_asked_again_while_the_wait_goes_on(workplace: Workplace) -> N
 
 def test_wait_that_another_server_is_asked_to_end_is_left(workplace: Workplace) -> None:
     """A proxy may lead each connection to a server of its own."""
-    worker = _waiting(workplace, "tests.rq.workers.UnblockedElsewhere")
+    worker = _waiting(workplace, "tests.rq.shutdown_workers.UnblockedElsewhere")
 
     assert worker.stop() == 0, worker.output
 
@@ -138,7 +138,7 @@ def test_wait_that_may_not_be_ended_at_the_server_is_left(workplace: Workplace) 
 
 def test_client_that_waits_in_its_own_way_is_left_to_rq(workplace: Workplace) -> None:
     """What a class of a user's does instead of redis-py's method is done."""
-    worker = _waiting(workplace, "tests.rq.workers.OwnClient")
+    worker = _waiting(workplace, "tests.rq.shutdown_workers.OwnClient")
 
     assert worker.stop() == 0, worker.output
 
@@ -153,7 +153,7 @@ def test_suspended_worker_stops(workplace: Workplace) -> None:
     assert worker.stop() == 0, worker.output
 
 
-@pytest.mark.parametrize("name", ["taskconn.rq.WarmWorker", "tests.rq.workers.StoppedInHeartbeat"])
+@pytest.mark.parametrize("name", ["taskconn.rq.WarmWorker", "tests.rq.shutdown_workers.StoppedInHeartbeat"])
 def test_worker_whose_redis_is_gone_stops(script: Callable[..., Script], name: str) -> None:
     """It tries again and again; RQ says by the exit code that it could not sign off."""
     with Redis() as redis:
